@@ -1,0 +1,3 @@
+//! Who is alive, who holds a lease, and whether this server may stay.
+
+pub mod view;

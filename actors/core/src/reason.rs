@@ -1,0 +1,103 @@
+//! Why a decision came out: an enum with one sentence each, kept in the log with the decision.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{ResourceName, ServerName},
+    time::millis,
+};
+
+/// Why a group starts, moves, stops or stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Reason {
+    /// The cluster has started and the group starts with it.
+    ClusterStarted,
+    /// An operator asked for the group to start.
+    OperatorStarted {
+        /// Who.
+        by: String,
+    },
+    /// An operator asked for the group to stop.
+    OperatorStopped {
+        /// Who.
+        by: String,
+    },
+    /// An operator asked for the group to move.
+    OperatorMoved {
+        /// Who.
+        by: String,
+    },
+    /// Its server is gone.
+    ServerGone {
+        /// Which.
+        server: ServerName,
+    },
+    /// Its server is being shut down.
+    ServerLeaving {
+        /// Which.
+        server: ServerName,
+    },
+    /// The cluster is being shut down.
+    ClusterStopping,
+    /// A resource did not start there.
+    StartFailed {
+        /// Which.
+        resource: ResourceName,
+        /// Where.
+        server: ServerName,
+    },
+    /// A resource ended there and could not be kept running.
+    ResourceFailed {
+        /// Which.
+        resource: ResourceName,
+        /// Where.
+        server: ServerName,
+    },
+    /// Its home server is back.
+    HomeIsBack {
+        /// Which.
+        server: ServerName,
+    },
+    /// Its owner released it and it is still wanted.
+    StillWanted,
+    /// The configuration no longer has it, or no longer allows that server.
+    NotConfigured,
+    /// A server sent no lease request for the whole takeover wait.
+    LeaseRanOut {
+        /// How long it has been silent.
+        #[serde(with = "millis")]
+        silent: Duration,
+    },
+    /// The server itself said that it has stopped.
+    SaidSo,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClusterStarted => f.write_str("the group starts with the cluster"),
+            Self::OperatorStarted { by } => write!(f, "{by} started it"),
+            Self::OperatorStopped { by } => write!(f, "{by} stopped it"),
+            Self::OperatorMoved { by } => write!(f, "{by} moved it"),
+            Self::ServerGone { server } => write!(f, "its server {server} is gone"),
+            Self::ServerLeaving { server } => write!(f, "its server {server} is shutting down"),
+            Self::ClusterStopping => f.write_str("the cluster is shutting down"),
+            Self::StartFailed { resource, server } => {
+                write!(f, "resource {resource} did not start on {server}")
+            }
+            Self::ResourceFailed { resource, server } => {
+                write!(f, "resource {resource} failed on {server}")
+            }
+            Self::HomeIsBack { server } => write!(f, "its home server {server} is back"),
+            Self::StillWanted => f.write_str("it is wanted online and nobody runs it"),
+            Self::NotConfigured => f.write_str("the configuration no longer places it there"),
+            Self::LeaseRanOut { silent } => {
+                write!(f, "no lease request for {} ms", silent.as_millis())
+            }
+            Self::SaidSo => f.write_str("it said that it has stopped"),
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Every command that can be in the log, and what `apply` answers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Author, Key,
+    state::{AfterStop, ClusterMode, FailureKind, GroupReport, StartEvent},
+};
+use crate::{
+    config::{ClusterConfig, FinalAction},
+    ids::{BootId, Epoch, GroupName, Incarnation, Lineage, RaftId, ResourceName, Revision, ServerName},
+    reason::Reason,
+    time::WallTime,
+};
+
+/// A command with who proposed it, why, and what it was computed from: one registry log entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Who.
+    pub author: Author,
+    /// When, by the proposer's clock; for people.
+    pub at: WallTime,
+    /// The registry history it was meant for (R24); `None` only for the very first command.
+    pub lineage: Option<Lineage>,
+    /// Every object the decision read, with its revision then. If one has moved on, the command is
+    /// refused (R12). Others do not matter.
+    pub read: Vec<(Key, Revision)>,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// What.
+    pub command: Command,
+}
+
+/// What can happen to the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// The first command of a registry.
+    Initialise {
+        /// Its lineage.
+        lineage: Lineage,
+        /// The first configuration.
+        config: ClusterConfig,
+        /// The server that makes it, which gets Raft id 1.
+        founder: ServerName,
+    },
+    /// A new configuration: wishes only.
+    SetConfig {
+        /// The whole of it.
+        config: ClusterConfig,
+    },
+    /// A token with which one server may join.
+    IssueToken {
+        /// Its public part.
+        id: String,
+        /// SHA-256 of its secret part.
+        digest: String,
+        /// For this server only.
+        server: Option<ServerName>,
+        /// Not after.
+        expires: WallTime,
+    },
+    /// A server joins with a token. Uses the token up, gives a new Raft id out.
+    Join {
+        /// The token's public part.
+        token: String,
+        /// SHA-256 of the secret that was presented.
+        digest: String,
+        /// Who joins.
+        server: ServerName,
+    },
+    /// A node has started and will ask for a lease (R5).
+    ServerStarted {
+        /// Which server.
+        server: ServerName,
+        /// Its new incarnation; above all before.
+        incarnation: Incarnation,
+        /// The machine's boot. A new one proves that nothing of before runs.
+        boot: BootId,
+    },
+    /// The leader judged an incarnation lost: its lease has provably ended (R4, R5).
+    ServerGone {
+        /// Which server.
+        server: ServerName,
+        /// Which incarnation; refused for any but the current one.
+        incarnation: Incarnation,
+    },
+    /// A server has stopped everything and given its lease back (R7).
+    ServerStopped {
+        /// Which server.
+        server: ServerName,
+        /// Which incarnation.
+        incarnation: Incarnation,
+    },
+    /// A server should hand its groups over and stop.
+    ServerLeave {
+        /// Which.
+        server: ServerName,
+        /// What then.
+        after: AfterStop,
+    },
+    /// Run, suspend or stop the cluster as a whole.
+    SetMode {
+        /// The new mode.
+        mode: ClusterMode,
+    },
+    /// An operator wants a group online.
+    StartGroup {
+        /// Which.
+        group: GroupName,
+        /// Where, when they chose.
+        on: Option<ServerName>,
+    },
+    /// An operator wants a group offline.
+    StopGroup {
+        /// Which.
+        group: GroupName,
+    },
+    /// An operator wants a group elsewhere.
+    MoveGroup {
+        /// Which.
+        group: GroupName,
+        /// Where; the next allowed server otherwise.
+        to: Option<ServerName>,
+    },
+    /// Placement gives a group that nobody owns to a server.
+    Assign {
+        /// Which.
+        group: GroupName,
+        /// To whom.
+        server: ServerName,
+        /// Under which epoch: one above the last.
+        epoch: Epoch,
+        /// What its programs are told.
+        event: StartEvent,
+    },
+    /// Placement wants the owner to stop a group and release it (R13: the wish to move).
+    Release {
+        /// Which.
+        group: GroupName,
+        /// The ownership that should end.
+        epoch: Epoch,
+        /// Where it should go next, if chosen.
+        to: Option<ServerName>,
+        /// What its programs will be told there.
+        event: StartEvent,
+        /// The failed resource whose failover is used up by this.
+        charge: Option<ResourceName>,
+    },
+    /// The owner has stopped a group and no longer owns it (R13).
+    Released {
+        /// Which.
+        group: GroupName,
+        /// The ownership that ended.
+        epoch: Epoch,
+        /// Whose.
+        server: ServerName,
+    },
+    /// The owner tells what it sees.
+    Report {
+        /// Which group.
+        group: GroupName,
+        /// What.
+        report: GroupReport,
+    },
+    /// The owner used one retry up.
+    CountRetry {
+        /// Which group.
+        group: GroupName,
+        /// Under which epoch.
+        epoch: Epoch,
+        /// Which resource.
+        resource: ResourceName,
+        /// On which server.
+        server: ServerName,
+        /// Of what.
+        kind: FailureKind,
+    },
+    /// A resource has run long enough: its counters start again.
+    Steady {
+        /// Which group.
+        group: GroupName,
+        /// Under which epoch.
+        epoch: Epoch,
+        /// Which resource.
+        resource: ResourceName,
+    },
+    /// The last rung of the ladder.
+    Finally {
+        /// Which group.
+        group: GroupName,
+        /// Under which epoch.
+        epoch: Epoch,
+        /// Which resource.
+        resource: ResourceName,
+        /// What.
+        action: FinalAction,
+    },
+    /// An operator resets a group's counters.
+    ResetFailures {
+        /// Which group.
+        group: GroupName,
+    },
+}
+
+/// What `apply` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Accepted as this revision.
+    Applied {
+        /// The revision.
+        revision: Revision,
+        /// The Raft id that a [`Command::Join`] gave out.
+        raft_id: Option<RaftId>,
+    },
+    /// Refused; nothing changed.
+    Refused(Refusal),
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// R12: an object that the decision read has changed since.
+    #[error("{key} has changed since this was decided (revision {now}, decided on {then})")]
+    MovedOn {
+        /// Which.
+        key: Key,
+        /// Its revision when the decision was made.
+        then: Revision,
+        /// Its revision now.
+        now: Revision,
+    },
+    /// R24: meant for another registry.
+    #[error("this registry has another lineage; the command was meant for {0:?}")]
+    OtherLineage(Option<Lineage>),
+    /// The registry has been initialised already.
+    #[error("the registry has been initialised already")]
+    AlreadyInitialised,
+    /// No such server.
+    #[error("no server is called {0}")]
+    NoSuchServer(ServerName),
+    /// No such group.
+    #[error("no group is called {0}")]
+    NoSuchGroup(GroupName),
+    /// The server has not joined.
+    #[error("server {0} has not joined the cluster")]
+    NotJoined(ServerName),
+    /// R5: not the current incarnation.
+    #[error("server {server} is incarnation {current}, not {named}")]
+    OtherIncarnation {
+        /// Which server.
+        server: ServerName,
+        /// The one the command names.
+        named: Incarnation,
+        /// The current one.
+        current: Incarnation,
+    },
+    /// The incarnation is already down.
+    #[error("server {0} is down")]
+    ServerDown(ServerName),
+    /// R13: somebody still owns the group.
+    #[error("group {group} is still owned by {owner}")]
+    StillOwned {
+        /// Which group.
+        group: GroupName,
+        /// By whom.
+        owner: ServerName,
+    },
+    /// Not under the present ownership.
+    #[error("group {group} is at epoch {current}, not {named}")]
+    OtherEpoch {
+        /// Which group.
+        group: GroupName,
+        /// The one the command names.
+        named: Epoch,
+        /// The current one.
+        current: Epoch,
+    },
+    /// The named server is not the owner.
+    #[error("group {group} is not owned by {server}")]
+    NotOwner {
+        /// Which group.
+        group: GroupName,
+        /// Who is not.
+        server: ServerName,
+    },
+    /// The server may not run the group.
+    #[error("group {group} may not run on {server}")]
+    NotAllowed {
+        /// Which group.
+        group: GroupName,
+        /// Where not.
+        server: ServerName,
+    },
+    /// The group runs already.
+    #[error("group {group} runs on {server} already")]
+    AlreadyRuns {
+        /// Which group.
+        group: GroupName,
+        /// Where.
+        server: ServerName,
+    },
+    /// The group is not running.
+    #[error("group {0} is not running")]
+    NotRunning(GroupName),
+    /// The group is stopping already.
+    #[error("group {0} is being stopped or moved already")]
+    Busy(GroupName),
+    /// No other server could take the group.
+    #[error("no other server can take group {0} now")]
+    NowhereToGo(GroupName),
+    /// The join token is unknown, used, expired, or for another server.
+    #[error("the join token {0}")]
+    Token(TokenRefusal),
+    /// A configuration that would take a server out that has joined.
+    #[error("server {0} has joined and cannot be left out of the configuration")]
+    ServerInUse(ServerName),
+    /// The cluster is not in a mode in which this makes sense.
+    #[error("the cluster is {0}")]
+    WrongMode(ModeWord),
+}
+
+/// A mode as a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeWord(pub ClusterMode);
+
+impl fmt::Display for ModeWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            ClusterMode::Running => "running",
+            ClusterMode::Suspended => "suspended",
+            ClusterMode::Stopping(_) => "shutting down",
+        })
+    }
+}
+
+/// What is wrong with a join token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenRefusal {
+    /// Never issued, or the secret is wrong.
+    #[error("is not known here")]
+    Unknown,
+    /// Used before.
+    #[error("has been used already")]
+    Used,
+    /// Too late.
+    #[error("has expired")]
+    Expired,
+    /// Issued for another server.
+    #[error("was issued for another server")]
+    OtherServer,
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Initialise { config, .. } => write!(f, "initialise cluster {}", config.settings.name),
+            Self::SetConfig { .. } => f.write_str("set configuration"),
+            Self::IssueToken { id, .. } => write!(f, "issue join token {id}"),
+            Self::Join { server, .. } => write!(f, "join {server}"),
+            Self::ServerStarted { server, incarnation, .. } => {
+                write!(f, "server {server} started as incarnation {incarnation}")
+            }
+            Self::ServerGone { server, incarnation } => {
+                write!(f, "server {server} (incarnation {incarnation}) is gone")
+            }
+            Self::ServerStopped { server, incarnation } => {
+                write!(f, "server {server} (incarnation {incarnation}) has stopped")
+            }
+            Self::ServerLeave { server, .. } => write!(f, "server {server} leaves"),
+            Self::SetMode { mode } => write!(f, "cluster is {}", ModeWord(*mode)),
+            Self::StartGroup { group, on: Some(server) } => write!(f, "start {group} on {server}"),
+            Self::StartGroup { group, on: None } => write!(f, "start {group}"),
+            Self::StopGroup { group } => write!(f, "stop {group}"),
+            Self::MoveGroup { group, to: Some(server) } => write!(f, "move {group} to {server}"),
+            Self::MoveGroup { group, to: None } => write!(f, "move {group}"),
+            Self::Assign { group, server, epoch, .. } => {
+                write!(f, "{server} owns {group}, epoch {epoch}")
+            }
+            Self::Release { group, epoch, .. } => write!(f, "{group} (epoch {epoch}) should be released"),
+            Self::Released { group, epoch, server } => {
+                write!(f, "{server} released {group}, epoch {epoch}")
+            }
+            Self::Report { group, report } => write!(f, "{group} is {:?} on {}", report.state, report.server),
+            Self::CountRetry { resource, server, .. } => write!(f, "{resource} retried on {server}"),
+            Self::Steady { resource, .. } => write!(f, "{resource} is steady"),
+            Self::Finally { resource, action, .. } => write!(f, "final action of {resource}: {action:?}"),
+            Self::ResetFailures { group } => write!(f, "reset failure counters of {group}"),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The registry's hierarchical keys.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{GroupName, ServerName};
+
+/// Names one object of the registry. Written as a path: `groups/web/ownership`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Key {
+    /// `cluster/settings`: wishes for the cluster as a whole.
+    Settings,
+    /// `cluster/mode`: running, suspended or shutting down.
+    Mode,
+    /// `servers/NAME/config`
+    ServerConfig(ServerName),
+    /// `servers/NAME/presence`: incarnation, boot, whether it is up.
+    Presence(ServerName),
+    /// `groups/NAME/config`
+    GroupConfig(GroupName),
+    /// `groups/NAME/target`: wanted online or offline.
+    Target(GroupName),
+    /// `groups/NAME/ownership`: who runs it, under which epoch.
+    Ownership(GroupName),
+    /// `groups/NAME/report`: what its owner saw last.
+    Report(GroupName),
+    /// `groups/NAME/failures`: what the recovery ladder counts.
+    Failures(GroupName),
+    /// `tokens/ID`: a one-time token for a server that wants to join.
+    Token(String),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings => f.write_str("cluster/settings"),
+            Self::Mode => f.write_str("cluster/mode"),
+            Self::ServerConfig(server) => write!(f, "servers/{server}/config"),
+            Self::Presence(server) => write!(f, "servers/{server}/presence"),
+            Self::GroupConfig(group) => write!(f, "groups/{group}/config"),
+            Self::Target(group) => write!(f, "groups/{group}/target"),
+            Self::Ownership(group) => write!(f, "groups/{group}/ownership"),
+            Self::Report(group) => write!(f, "groups/{group}/report"),
+            Self::Failures(group) => write!(f, "groups/{group}/failures"),
+            Self::Token(id) => write!(f, "tokens/{id}"),
+        }
+    }
+}
+
+/// A path that names nothing in the registry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} names no registry key; keys look like cluster/settings, cluster/mode, \
+     servers/NAME/{{config,presence}}, groups/NAME/{{config,target,ownership,report,failures}} \
+     or tokens/ID"
+)]
+pub struct UnknownKey(pub String);
+
+impl FromStr for Key {
+    type Err = UnknownKey;
+
+    fn from_str(path: &str) -> Result<Self, UnknownKey> {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        Ok(match parts[..] {
+            ["cluster", "settings"] => Self::Settings,
+            ["cluster", "mode"] => Self::Mode,
+            ["servers", name, "config"] => Self::ServerConfig(name.into()),
+            ["servers", name, "presence"] => Self::Presence(name.into()),
+            ["groups", name, "config"] => Self::GroupConfig(name.into()),
+            ["groups", name, "target"] => Self::Target(name.into()),
+            ["groups", name, "ownership"] => Self::Ownership(name.into()),
+            ["groups", name, "report"] => Self::Report(name.into()),
+            ["groups", name, "failures"] => Self::Failures(name.into()),
+            ["tokens", id] => Self::Token(id.to_owned()),
+            _ => return Err(UnknownKey(path.to_owned())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_reads_back_from_its_path() {
+        let group = || GroupName::from("web");
+        for key in [
+            Key::Settings,
+            Key::Mode,
+            Key::ServerConfig("kiki".into()),
+            Key::Presence("kiki".into()),
+            Key::GroupConfig(group()),
+            Key::Target(group()),
+            Key::Ownership(group()),
+            Key::Report(group()),
+            Key::Failures(group()),
+            Key::Token("t1".into()),
+        ] {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        assert!("groups/web".parse::<Key>().is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! The replicated truth: what the registry holds, and how a command changes it.
+//!
+//! The registry has **wishes** (the configuration, what operators want) and **facts** (who is
+//! which incarnation, who owns what, what was counted). A roll-back touches wishes only (R35).
+
+pub mod apply;
+pub mod command;
+pub mod item;
+pub mod key;
+pub mod query;
+pub mod state;
+
+pub use apply::apply;
+pub use command::{Command, Proposal, Refusal, Reply};
+pub use item::{Author, Change, Item};
+pub use key::Key;
+pub use state::State;

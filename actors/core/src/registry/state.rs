@@ -1,0 +1,356 @@
+//! The registry's content, typed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Author, Change, Item, Key};
+use crate::{
+    config::{ClusterSettings, GroupConfig, ServerConfig},
+    ids::{BootId, Epoch, GroupName, Incarnation, Lineage, RaftId, ResourceName, Revision, ServerName},
+    reason::Reason,
+    time::WallTime,
+};
+
+/// The changes that `history` keeps.
+pub const HISTORY_LIMIT: usize = 2000;
+
+/// Everything that the servers agree on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The history this registry belongs to; `None` until the first command.
+    pub lineage: Option<Lineage>,
+    /// The number of the last accepted change.
+    pub revision: Revision,
+    /// Wishes for the cluster as a whole.
+    pub settings: Option<Item<ClusterSettings>>,
+    /// Running, suspended or stopping.
+    pub mode: Option<Item<ClusterMode>>,
+    /// Servers, by name.
+    pub servers: BTreeMap<ServerName, ServerEntry>,
+    /// Groups, by name.
+    pub groups: BTreeMap<GroupName, GroupEntry>,
+    /// Join tokens that were issued, by id.
+    pub tokens: BTreeMap<String, Item<Token>>,
+    /// The highest Raft id that was ever given out.
+    pub last_raft_id: RaftId,
+    /// The last [`HISTORY_LIMIT`] changes, oldest first.
+    pub history: VecDeque<Change>,
+}
+
+/// One server: the wish and the fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerEntry {
+    /// As configured.
+    pub config: Item<ServerConfig>,
+    /// As it presented itself; `None` before it joined.
+    pub presence: Option<Item<Presence>>,
+}
+
+/// What is known of a server that joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Its place in Raft.
+    pub raft_id: RaftId,
+    /// Its present incarnation; zero until it first started.
+    pub incarnation: Incarnation,
+    /// The boot of that incarnation.
+    pub boot: Option<BootId>,
+    /// Whether that incarnation may hold a lease.
+    pub up: bool,
+    /// Whether it takes part or is on its way out.
+    pub mode: ServerMode,
+    /// Why it is not up.
+    pub down_because: Option<Reason>,
+}
+
+/// Whether a server takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerMode {
+    /// Takes groups.
+    Active,
+    /// Hands its groups over and then stops.
+    Leaving(AfterStop),
+}
+
+/// What follows once a server has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterStop {
+    /// The machine stays up.
+    Nothing,
+    /// Reboot the machine.
+    Reboot,
+    /// Power the machine off.
+    PowerOff,
+}
+
+/// The cluster as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterMode {
+    /// Groups are kept running.
+    Running,
+    /// Groups run on, unwatched: nothing is started, stopped or moved by itself.
+    Suspended,
+    /// Everything stops; nothing fails over.
+    Stopping(AfterStop),
+}
+
+/// One group: the wish and the facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupEntry {
+    /// As configured. `None` when a pushed configuration took it out while it still ran.
+    pub config: Option<Item<GroupConfig>>,
+    /// Wanted online or offline.
+    pub target: Item<Target>,
+    /// Who runs it.
+    pub ownership: Item<Ownership>,
+    /// What its owner saw last.
+    pub report: Option<Item<GroupReport>>,
+    /// What the recovery ladder counts.
+    pub failures: Item<Failures>,
+}
+
+/// Wanted online or offline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// It should run.
+    Online,
+    /// It should not.
+    Offline,
+}
+
+/// Who runs a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// Grows with each owner.
+    pub epoch: Epoch,
+    /// The owner: it alone may run the group. Cleared only by its own `Released`, or when it is
+    /// gone (R13).
+    pub owner: Option<ServerName>,
+    /// How the owner came by it.
+    pub assigned: Option<Assigned>,
+    /// The owner should stop the group and release it.
+    pub release: Option<Vacate>,
+    /// Why nobody owns it, and who should be next.
+    pub vacated: Option<Vacate>,
+    /// Who owned it before.
+    pub previous: Option<ServerName>,
+}
+
+/// How an owner came by a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assigned {
+    /// Why.
+    pub reason: Reason,
+    /// What its programs are told.
+    pub event: StartEvent,
+    /// When.
+    pub at: WallTime,
+}
+
+/// Why a group leaves, or left, its owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vacate {
+    /// Where it should go, when somebody chose.
+    pub to: Option<ServerName>,
+    /// Why.
+    pub reason: Reason,
+    /// What its programs will be told at the next start.
+    pub event: StartEvent,
+}
+
+/// The reference's `CLP_EVENT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartEvent {
+    /// Cluster start, group start, move, restart on the same server.
+    Start,
+    /// After a server's death or a failure.
+    Failover,
+}
+
+/// What a group's owner saw last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupReport {
+    /// Under which ownership.
+    pub epoch: Epoch,
+    /// Where.
+    pub server: ServerName,
+    /// The group as a whole.
+    pub state: GroupState,
+    /// Its resources.
+    pub resources: BTreeMap<ResourceName, ResourceReport>,
+    /// The resource whose failure the owner could not mend by itself.
+    pub failed: Option<FailedResource>,
+}
+
+/// A failure that local retries did not mend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedResource {
+    /// Which.
+    pub resource: ResourceName,
+    /// What failed.
+    pub kind: FailureKind,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// It did not start.
+    Start,
+    /// It ended by itself.
+    Ended,
+    /// It did not stop.
+    Stop,
+}
+
+/// The words of row C25 for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupState {
+    /// All its resources run.
+    Online,
+    /// Nothing of it runs.
+    Offline,
+    /// Starting.
+    OnlinePending,
+    /// Stopping.
+    OfflinePending,
+    /// A resource failed and nothing more is tried.
+    Error,
+    /// Its owner has not said yet.
+    Unknown,
+}
+
+/// One resource as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceReport {
+    /// Its state.
+    pub state: ResourceState,
+    /// What went wrong, or what there is to say.
+    pub detail: String,
+    /// When the state was entered.
+    pub since: WallTime,
+}
+
+/// The words of row C25 for a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceState {
+    /// It runs.
+    Online,
+    /// It does not.
+    Offline,
+    /// Starting.
+    OnlinePending,
+    /// Stopping.
+    OfflinePending,
+    /// Its start failed, or it ended by itself.
+    OnlineFailure,
+    /// Its stop failed.
+    OfflineFailure,
+    /// Not known yet.
+    Unknown,
+}
+
+/// What the recovery ladder counts, by resource and server (row C6).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// The counters.
+    pub counts: BTreeMap<ResourceName, BTreeMap<ServerName, FailureCount>>,
+}
+
+impl Failures {
+    /// The counters of one resource on one server.
+    #[must_use]
+    pub fn of(&self, resource: &ResourceName, server: &ServerName) -> FailureCount {
+        self.counts.get(resource).and_then(|by| by.get(server)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn of_mut(&mut self, resource: &ResourceName, server: &ServerName) -> &mut FailureCount {
+        self.counts.entry(resource.clone()).or_default().entry(server.clone()).or_default()
+    }
+}
+
+/// Counters of one resource on one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureCount {
+    /// Retries used.
+    pub retries: u32,
+    /// Times the group was handed on.
+    pub failovers: u32,
+}
+
+/// A one-time join token. The secret itself is never stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// SHA-256 of the secret, in hexadecimal.
+    pub digest: String,
+    /// Only for this server, when given.
+    pub server: Option<ServerName>,
+    /// Not after this time, by the leader's clock.
+    pub expires: WallTime,
+    /// Who joined with it.
+    pub used_by: Option<ServerName>,
+}
+
+impl State {
+    /// The revision of an object: what a decision names (R12). Zero when there is no such object.
+    #[must_use]
+    pub fn revision_of(&self, key: &Key) -> Revision {
+        fn at<T>(item: Option<&Item<T>>) -> Revision {
+            item.map_or(Revision(0), |item| item.modified)
+        }
+        match key {
+            Key::Settings => at(self.settings.as_ref()),
+            Key::Mode => at(self.mode.as_ref()),
+            Key::ServerConfig(name) => at(self.servers.get(name).map(|s| &s.config)),
+            Key::Presence(name) => at(self.servers.get(name).and_then(|s| s.presence.as_ref())),
+            Key::GroupConfig(name) => at(self.groups.get(name).and_then(|g| g.config.as_ref())),
+            Key::Target(name) => at(self.groups.get(name).map(|g| &g.target)),
+            Key::Ownership(name) => at(self.groups.get(name).map(|g| &g.ownership)),
+            Key::Report(name) => at(self.groups.get(name).and_then(|g| g.report.as_ref())),
+            Key::Failures(name) => at(self.groups.get(name).map(|g| &g.failures)),
+            Key::Token(id) => at(self.tokens.get(id)),
+        }
+    }
+
+    /// The cluster's mode; running before anybody said otherwise.
+    #[must_use]
+    pub fn cluster_mode(&self) -> ClusterMode {
+        self.mode.as_ref().map_or(ClusterMode::Running, |mode| mode.value)
+    }
+
+    /// What is known of a server that joined.
+    #[must_use]
+    pub fn presence(&self, server: &ServerName) -> Option<&Presence> {
+        self.servers.get(server)?.presence.as_ref().map(|item| &item.value)
+    }
+
+    /// The groups that a server owns.
+    pub fn owned_by<'a>(
+        &'a self,
+        server: &'a ServerName,
+    ) -> impl Iterator<Item = (&'a GroupName, &'a GroupEntry)> {
+        self.groups.iter().filter(move |(_, g)| g.ownership.value.owner.as_ref() == Some(server))
+    }
+
+    pub(crate) fn record(
+        &mut self,
+        author: Author,
+        at: WallTime,
+        what: String,
+        reason: Option<String>,
+        keys: Vec<Key>,
+    ) {
+        if self.history.len() >= HISTORY_LIMIT {
+            self.history.pop_front();
+        }
+        self.history.push_back(Change { revision: self.revision, author, at, what, reason, keys });
+    }
+}

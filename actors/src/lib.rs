@@ -1,0 +1,3 @@
+pub mod handle;
+pub mod node;
+pub mod ports;

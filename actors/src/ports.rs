@@ -1,0 +1,203 @@
+//! What actors need from outside. `node` makes these real; `tests` have simulated twins.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tasuki_core::{
+    config::{ExecConfig, FloatingIpConfig},
+    ids::{BootId, Epoch, GroupName, NetworkName, ResourceName, ServerName},
+    registry::state::AfterStop,
+    time::{Timestamp, WallTime},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// The clocks of this machine.
+pub trait Clock: Send + Sync + 'static {
+    /// `CLOCK_BOOTTIME`, in nanoseconds.
+    fn now(&self) -> Timestamp;
+    /// Milliseconds since 1970, for people.
+    fn wall(&self) -> WallTime;
+    /// This boot, as the kernel names it.
+    fn boot_id(&self) -> BootId;
+}
+
+/// How a call to a peer failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PeerError {
+    /// No connection on any path.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The peer answered with an error.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// The calls that servers make to each other. Bodies are opaque to the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerMethod {
+    /// Raft AppendEntries.
+    Append,
+    /// Raft RequestVote.
+    Vote,
+    /// Raft PreVote.
+    PreVote,
+    /// Raft leadership transfer.
+    TransferLeader,
+    /// A whole Raft snapshot (large; sent in chunks).
+    Snapshot,
+    /// A registry proposal, forwarded to the leader.
+    Propose,
+}
+
+/// Where a peer can be reached: all its addresses, in order of heartbeat priority.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerAddress {
+    /// Which server.
+    pub server: ServerName,
+    /// Its gRPC addresses, best first.
+    pub addresses: Vec<IpAddr>,
+    /// Its gRPC port.
+    pub port: u16,
+}
+
+/// Authenticated calls to peers, over every path that works (R21).
+#[async_trait]
+pub trait PeerTransport: Send + Sync + 'static {
+    /// Sends `body`, waits for the answer at most `ttl`. A call that gets no answer on one path
+    /// is repeated on the next one within `ttl`: all methods are idempotent.
+    async fn call(
+        &self,
+        to: &PeerAddress,
+        method: PeerMethod,
+        body: Bytes,
+        ttl: Duration,
+    ) -> Result<Bytes, PeerError>;
+}
+
+/// One datagram between two servers on one heartbeat path.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// Who sent it; authenticated.
+    pub from: ServerName,
+    /// The network it came over.
+    pub path: NetworkName,
+    /// Its content.
+    pub body: Bytes,
+}
+
+/// Datagrams on the heartbeat paths, authenticated with the cluster's link key and lineage (R24).
+/// Lost, late and repeated ones are normal.
+pub trait LinkSocket: Send + Sync + 'static {
+    /// Sends one datagram; never blocks, loses it rather.
+    fn send(&self, to: &ServerName, path: &NetworkName, body: &[u8]);
+    /// Where the peers are, after a configuration change.
+    fn set_peers(&self, peers: BTreeMap<ServerName, BTreeMap<NetworkName, IpAddr>>);
+    /// What arrives; can be taken once.
+    fn incoming(&self) -> Option<mpsc::Receiver<Datagram>>;
+}
+
+/// The guard process (see `node/system/src/guard`): it holds the lease's end and stops everything by itself.
+#[async_trait]
+pub trait Guard: Send + Sync + 'static {
+    /// The lease now ends at `end` (boot clock).
+    fn renew(&self, end: Timestamp);
+    /// Whether the guard holds a lease that has not ended: what runs may be adopted (R6).
+    fn lease_end(&self) -> Option<Timestamp>;
+    /// Ends the lease now, with nothing left running; returns when the guard has acknowledged it
+    /// (R7).
+    async fn end_lease(&self) -> Result<(), String>;
+    /// Stop what runs and this node with it, as at a lease's end; the guard starts a new node.
+    fn stand_down(&self, why: &str);
+    /// After a clean stop: the guard ends, or has the machine rebooted or powered off.
+    fn leave(&self, after: AfterStop);
+}
+
+/// Everything that a start or stop of a resource is told.
+#[derive(Clone, Debug)]
+pub struct ResourceOrder {
+    /// The group.
+    pub group: GroupName,
+    /// The resource.
+    pub resource: ResourceName,
+    /// Under which ownership.
+    pub epoch: Epoch,
+    /// What it is.
+    pub kind: ResourceSpec,
+    /// The `CLP_*` variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What an agent starts and stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourceSpec {
+    /// A program.
+    Exec(ExecConfig),
+    /// An address, already chosen for this server.
+    FloatingIp(FloatingIpConfig),
+}
+
+/// Why an agent did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AgentError {
+    /// It ran longer than its time-out; what was running is named.
+    #[error("{what} ran longer than {limit:?}")]
+    Timeout {
+        /// What was running.
+        what: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// It failed; the last of its output is in the text.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Whether a resource runs here.
+#[derive(Debug)]
+pub enum Probe {
+    /// It runs. When the agent can notice its end, the receiver resolves then, with what there is
+    /// to say about it.
+    Running(Option<oneshot::Receiver<String>>),
+    /// Nothing of it runs.
+    Stopped,
+}
+
+/// Starts, stops and probes resources (native, or child processes in the resource's cgroup).
+#[async_trait]
+pub trait ResourceAgent: Send + Sync + 'static {
+    /// Starts it; resolves when it is up. The receiver, where there is one, resolves when it ends
+    /// by itself.
+    async fn start(&self, order: &ResourceOrder) -> Result<Option<oneshot::Receiver<String>>, AgentError>;
+    /// Stops it; resolves when nothing of it runs.
+    async fn stop(&self, order: &ResourceOrder) -> Result<(), AgentError>;
+    /// Whether it runs here, and adopts it if so: never starts or stops anything.
+    async fn probe(&self, order: &ResourceOrder) -> Result<Probe, AgentError>;
+    /// Resources (group, resource) of which something runs here, wanted or not.
+    async fn running(&self) -> Result<BTreeSet<(GroupName, ResourceName)>, AgentError>;
+    /// Stops something that no configuration speaks of any more.
+    async fn clean(&self, group: &GroupName, resource: &ResourceName) -> Result<(), AgentError>;
+}
+
+/// All ports of one node.
+#[derive(Clone)]
+pub struct Ports {
+    /// Clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Calls to peers.
+    pub peers: Arc<dyn PeerTransport>,
+    /// Heartbeat datagrams.
+    pub links: Arc<dyn LinkSocket>,
+    /// The guard.
+    pub guard: Arc<dyn Guard>,
+    /// Resources.
+    pub agent: Arc<dyn ResourceAgent>,
+}
