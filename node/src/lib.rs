@@ -1,1 +1,13 @@
+//! One program: guard, node and command line.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`app`] | the application service layer: one method for each intention of an operator |
+//! | [`edge`] | the outside: gRPC, the calls between servers, the system |
+//! | [`cli`] | the command line: words in, tables out |
+//! | [`identity`] | who this server is, and how it proves it |
 
+pub mod app;
+pub mod cli;
+pub mod edge;
+pub mod identity;
