@@ -1,3 +1,6 @@
 //! Who is alive, who holds a lease, and whether this server may stay.
 
+pub mod lease;
+pub mod link;
+pub mod verdict;
 pub mod view;
