@@ -1,1 +1,4 @@
-//! (being written)
+//! One failover group on its owner: which resource to start or stop next.
+
+pub mod lifecycle;
+pub mod order;

@@ -186,14 +186,19 @@ impl Grantor {
                 // A new life of a server that was in the table: the old one's lease still counts.
                 let old = leading.table.get(server).map_or(now, |slot| slot.until);
                 let until = old.max(now + lease);
-                let slot =
-                    Slot { incarnation: *incarnation, until, entered: now, heard: None, judged: None };
+                let slot = Slot { incarnation: *incarnation, until, entered: now, heard: None, judged: None };
                 leading.table.insert(server.clone(), slot);
             }
         }
     }
 
-    fn asked(&mut self, server: ServerName, request: &Request, last_log: u64, now: Timestamp) -> Option<GrantorAction> {
+    fn asked(
+        &mut self,
+        server: ServerName,
+        request: &Request,
+        last_log: u64,
+        now: Timestamp,
+    ) -> Option<GrantorAction> {
         let lease = self.timing.lease;
         let behind = self.is_behind(request.applied, now);
         let leading = self.leading.as_mut()?;

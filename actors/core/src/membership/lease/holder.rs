@@ -126,7 +126,8 @@ impl Holder {
     /// R4: a grant counts once everything that the leader had in its log has been applied here.
     fn count_in(&mut self) -> Vec<HolderAction> {
         let applied = self.applied;
-        let reached = self.waiting.iter().filter(|(barrier, _)| *barrier <= applied).map(|(_, end)| *end).max();
+        let reached =
+            self.waiting.iter().filter(|(barrier, _)| *barrier <= applied).map(|(_, end)| *end).max();
         self.waiting.retain(|(barrier, _)| *barrier > applied);
         match reached {
             Some(end) if self.end.is_none_or(|now_ends| end > now_ends) => {
