@@ -1,0 +1,23 @@
+//! Relations between sections: names that must be known and unique, addresses that must fit.
+//!
+//! Each check looks at what could be read; a value that was reported as wrong is absent here and
+//! causes no second report.
+
+mod addresses;
+mod dependencies;
+mod names;
+mod references;
+
+use crate::{draft::Draft, source::Reading};
+
+/// More is not tested and would make the heartbeats alone a load.
+pub const MOST_SERVERS: usize = 32;
+
+pub(crate) fn check(reading: &Reading, draft: &Draft) {
+    names::check(reading, draft);
+    references::check(reading, draft);
+    addresses::check(reading, draft);
+    for group in &draft.groups {
+        dependencies::check(reading, group);
+    }
+}
