@@ -1,0 +1,155 @@
+//! sled, opened with its guards, and held by one process.
+//!
+//! On Linux sled's own flush ends in `sync_file_range`, which does not reach the disk. So nothing
+//! is flushed behind our back (`flush_every_ms(None)`), and each flush of ours is followed by
+//! `sync_data` on a descriptor of our own for sled's file.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
+
+use super::{OpenOptions, keys};
+use crate::{
+    StoreError,
+    error::{from_sled, is_full},
+};
+
+/// sled's background tasks keep its lock a moment after its last user is gone.
+const SLED_LOCK_TRIES: u32 = 200;
+const SLED_LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+// The order of the fields is the order of closing: sled, then our lock, then who waits for it.
+pub(crate) struct Engine {
+    pub(crate) log: sled::Tree,
+    pub(crate) meta: sled::Tree,
+    pub(crate) db: sled::Db,
+    file: File,
+    dir: PathBuf,
+    reserve: u64,
+    _lock: File,
+    held: watch::Sender<()>,
+}
+
+impl Engine {
+    pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(|e| StoreError::io("make", dir, e))?;
+        let lock = lock(dir)?;
+        let folder = dir.join("registry.sled");
+        let is_new = !folder.join("conf").exists();
+        let db = open_sled(dir, &folder, options)?;
+        let tree = |name: &str| db.open_tree(name).map_err(|e| StoreError::io("open", &folder, from_sled(e)));
+        let (log, meta) = (tree(keys::LOG_TREE)?, tree(keys::META_TREE)?);
+        let data = folder.join("db");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&data)
+            .map_err(|e| StoreError::io("open", &data, e))?;
+        if is_new {
+            // sled does not sync what it makes once; without `conf` or the names it cannot be
+            // opened again.
+            for path in [&folder.join("conf"), &folder.join("blobs"), &folder, dir, parent(dir)] {
+                sync_path(path).map_err(|e| StoreError::io("sync", path, e))?;
+            }
+        }
+        let (held, _) = watch::channel(());
+        Ok(Self { log, meta, db, file, dir: dir.to_owned(), reserve: options.reserve, _lock: lock, held })
+    }
+
+    /// The data folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Closes (its sender goes) when the engine is gone.
+    pub(crate) fn held(&self) -> watch::Receiver<()> {
+        self.held.subscribe()
+    }
+
+    /// Everything written so far is on the disk when this returns.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.db.flush().map_err(from_sled)?;
+        self.file.sync_data()
+    }
+
+    /// Refuses while the reserve is touched: sled must never meet a full disk in the middle of a
+    /// write, and opening it again needs space too.
+    pub(crate) fn check_space(&self) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(&self.dir)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve {
+            return Err(StoreError::DiskFull { dir: self.dir.clone() }.into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
+        let Some(json) = self.meta.get(key).map_err(from_sled)? else { return Ok(None) };
+        Ok(Some(serde_json::from_slice(&json)?))
+    }
+
+    /// Not on the disk before the next [`Engine::sync`].
+    pub(crate) fn write<T: Serialize>(&self, key: &str, value: &T) -> io::Result<()> {
+        self.meta.insert(key, serde_json::to_vec(value)?).map_err(from_sled)?;
+        Ok(())
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| StoreError::io("open", &path, e))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse { dir: dir.to_owned() }),
+        Err(e) => Err(StoreError::io("lock", &path, e.into())),
+    }
+}
+
+fn open_sled(dir: &Path, folder: &Path, options: &OpenOptions) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(folder)
+        .flush_every_ms(None)
+        .cache_capacity(options.cache)
+        .mode(sled::Mode::HighThroughput);
+    let mut tries = 0;
+    loop {
+        let error = match config.open() {
+            Ok(db) => return Ok(db),
+            Err(sled::Error::Io(e)) => e,
+            Err(e) => return Err(StoreError::damaged(dir, e)),
+        };
+        let locked = error.to_string().contains("could not acquire lock");
+        tries += 1;
+        if !locked || tries == SLED_LOCK_TRIES {
+            return Err(match locked {
+                true => StoreError::InUse { dir: dir.to_owned() },
+                false if is_full(&error) => StoreError::DiskFull { dir: dir.to_owned() },
+                false => StoreError::io("open", folder, error),
+            });
+        }
+        thread::sleep(SLED_LOCK_PAUSE);
+    }
+}
+
+fn parent(dir: &Path) -> &Path {
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Syncs a file or the names in a folder.
+pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
