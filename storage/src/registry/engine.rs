@@ -9,7 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,9 +21,8 @@ use crate::{
     error::{from_sled, is_full},
 };
 
-/// sled's background tasks keep its lock a moment after its last user is gone.
-const SLED_LOCK_TRIES: u32 = 200;
-const SLED_LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Between two looks at a lock that another opener holds.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 // The order of the fields is the order of closing: sled, then our lock, then who waits for it.
 pub(crate) struct Engine {
@@ -40,10 +39,11 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(|e| StoreError::io("make", dir, e))?;
-        let lock = lock(dir)?;
+        let until = Instant::now() + options.patience;
+        let lock = lock(dir, until)?;
         let folder = dir.join("registry.sled");
         let is_new = !folder.join("conf").exists();
-        let db = open_sled(dir, &folder, options)?;
+        let db = open_sled(dir, &folder, options.cache, until)?;
         let tree = |name: &str| db.open_tree(name).map_err(|e| StoreError::io("open", &folder, from_sled(e)));
         let (log, meta) = (tree(keys::LOG_TREE)?, tree(keys::META_TREE)?);
         let data = folder.join("db");
@@ -101,7 +101,9 @@ impl Engine {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
+/// Waits a moment for an opener that is just closing: its flusher and sled's background tasks end
+/// shortly after its last user.
+fn lock(dir: &Path, until: Instant) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let file = File::options()
         .create(true)
@@ -109,36 +111,38 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         .write(true)
         .open(&path)
         .map_err(|e| StoreError::io("open", &path, e))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse { dir: dir.to_owned() }),
-        Err(e) => Err(StoreError::io("lock", &path, e.into())),
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(LOCK_PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse { dir: dir.to_owned() }),
+            Err(e) => return Err(StoreError::io("lock", &path, e.into())),
+        }
     }
 }
 
-fn open_sled(dir: &Path, folder: &Path, options: &OpenOptions) -> Result<sled::Db, StoreError> {
+fn open_sled(dir: &Path, folder: &Path, cache: u64, until: Instant) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new()
         .path(folder)
         .flush_every_ms(None)
-        .cache_capacity(options.cache)
+        .cache_capacity(cache)
         .mode(sled::Mode::HighThroughput);
-    let mut tries = 0;
     loop {
         let error = match config.open() {
             Ok(db) => return Ok(db),
             Err(sled::Error::Io(e)) => e,
             Err(e) => return Err(StoreError::damaged(dir, e)),
         };
-        let locked = error.to_string().contains("could not acquire lock");
-        tries += 1;
-        if !locked || tries == SLED_LOCK_TRIES {
-            return Err(match locked {
-                true => StoreError::InUse { dir: dir.to_owned() },
-                false if is_full(&error) => StoreError::DiskFull { dir: dir.to_owned() },
+        if !error.to_string().contains("could not acquire lock") {
+            return Err(match is_full(&error) {
+                true => StoreError::DiskFull { dir: dir.to_owned() },
                 false => StoreError::io("open", folder, error),
             });
         }
-        thread::sleep(SLED_LOCK_PAUSE);
+        if Instant::now() >= until {
+            return Err(StoreError::InUse { dir: dir.to_owned() });
+        }
+        thread::sleep(LOCK_PAUSE);
     }
 }
 

@@ -22,7 +22,7 @@ mod migrate;
 mod snapshot;
 mod state_machine;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tasuki_core::registry::State;
 use tokio::sync::watch;
@@ -61,6 +61,9 @@ pub struct OpenOptions {
     pub reserve: u64,
     /// Memory for sled's cache, in bytes.
     pub cache: u64,
+    /// How long to wait for another opener that may be just closing. Opening blocks: call it
+    /// where that is allowed.
+    pub patience: Duration,
 }
 
 impl Default for OpenOptions {
@@ -71,6 +74,7 @@ impl Default for OpenOptions {
             must_exist: false,
             reserve: 4 * 1024 * 1024,
             cache: 16 * 1024 * 1024,
+            patience: Duration::from_secs(1),
         }
     }
 }

@@ -1,0 +1,52 @@
+//! The journal of decisions.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+use tasuki_core::time::WallTime;
+use tasuki_storage::journal::{Decision, Decisions};
+
+fn decision(n: u64) -> Decision {
+    Decision {
+        id: 0,
+        at: WallTime(n),
+        kind: "placement".to_owned(),
+        about: "group/web".to_owned(),
+        input: json!({ "n": n, "text": "line\nend" }),
+        outcome: json!({ "server": "kiki" }),
+    }
+}
+
+fn ids(dir: &Path, limit: usize) -> Vec<u64> {
+    Decisions::open(dir, 5).unwrap().list(limit).unwrap().iter().map(|d| d.id).collect()
+}
+
+#[test]
+fn the_last_decisions_are_kept_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 1..=13 {
+        // Opened anew each time: ids go on.
+        assert_eq!(Decisions::open(dir.path(), 5).unwrap().append(decision(n)).unwrap(), n);
+    }
+    assert_eq!(ids(dir.path(), 100), [9, 10, 11, 12, 13]);
+    assert_eq!(ids(dir.path(), 2), [12, 13]);
+    let journal = Decisions::open(dir.path(), 5).unwrap();
+    assert_eq!(journal.get(12).unwrap(), Some(Decision { id: 12, ..decision(12) }));
+    assert_eq!(journal.get(1).unwrap(), None);
+}
+
+#[test]
+fn a_torn_record_is_left_out_and_harms_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Decisions::open(dir.path(), 5).unwrap();
+    for n in 1..=3 {
+        journal.append(decision(n)).unwrap();
+    }
+    let file = dir.path().join("decisions.log");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 20]).unwrap();
+    let mut journal = Decisions::open(dir.path(), 5).unwrap();
+    assert_eq!(journal.append(decision(4)).unwrap(), 3);
+    assert_eq!(ids(dir.path(), 100), [1, 2, 3]);
+}
