@@ -29,15 +29,14 @@ pub(crate) fn log(engine: &Engine, snapshot: Option<&StoredSnapshot>) -> Result<
         other => other,
     };
 
-    let mut next = base.map_or(0, |base| base.index + 1);
-    for entry in entries(engine, next..u64::MAX) {
+    let first = base.map_or(0, |base| base.index + 1);
+    for (next, entry) in (first..).zip(entries(engine, first..u64::MAX)) {
         let EntryBytes { index, .. } = entry.map_err(|e| damaged(e.to_string()))?;
         if index != next {
             return Err(damaged(format!(
                 "the log has a hole: entry {next} is missing, entry {index} is there"
             )));
         }
-        next += 1;
     }
     Ok(base)
 }
@@ -48,14 +47,12 @@ fn fall_back(engine: &Engine, purged: LogId, covered: Option<LogId>) -> Result<O
     let lost = |what: String| StoreError::damaged(engine.dir(), what);
     let from = covered.map_or(0, |covered| covered.index + 1);
     let mut last: Option<LogId> = None;
-    let mut next = from;
-    for entry in entries(engine, from..purged.index + 1) {
+    for (next, entry) in (from..).zip(entries(engine, from..purged.index + 1)) {
         let entry = entry.map_err(|e| lost(e.to_string()))?;
         if entry.index != next {
             break;
         }
         last = Some(serde_json::from_slice::<Entry>(&entry.json).map_err(|e| lost(e.to_string()))?.log_id);
-        next += 1;
     }
     if last != Some(purged) {
         return Err(lost(format!(

@@ -42,7 +42,6 @@ impl Engine {
         let until = Instant::now() + options.patience;
         let lock = lock(dir, until)?;
         let folder = dir.join("registry.sled");
-        let is_new = !folder.join("conf").exists();
         let db = open_sled(dir, &folder, options.cache, until)?;
         let tree = |name: &str| db.open_tree(name).map_err(|e| StoreError::io("open", &folder, from_sled(e)));
         let (log, meta) = (tree(keys::LOG_TREE)?, tree(keys::META_TREE)?);
@@ -52,12 +51,10 @@ impl Engine {
             .write(true)
             .open(&data)
             .map_err(|e| StoreError::io("open", &data, e))?;
-        if is_new {
-            // sled does not sync what it makes once; without `conf` or the names it cannot be
-            // opened again.
-            for path in [&folder.join("conf"), &folder.join("blobs"), &folder, dir, parent(dir)] {
-                sync_path(path).map_err(|e| StoreError::io("sync", path, e))?;
-            }
+        // sled syncs neither what it makes once nor the names of its files. Its own start-up
+        // snapshot is a new name at every opening.
+        for path in [&folder.join("conf"), &folder.join("blobs"), &folder, dir, parent(dir)] {
+            sync_path(path).map_err(|e| StoreError::io("sync", path, e))?;
         }
         let (held, _) = watch::channel(());
         Ok(Self { log, meta, db, file, dir: dir.to_owned(), reserve: options.reserve, _lock: lock, held })
