@@ -18,6 +18,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(&files, [&root])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("tasuki_descriptor.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().build_client(true).build_server(true).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        // The calls between servers carry large bodies: shared, not copied.
+        .bytes(".tasuki.v1.PeerRequest")
+        .bytes(".tasuki.v1.PeerReply")
+        .bytes(".tasuki.v1.SnapshotChunk")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,1 +1,76 @@
-//! The application service layer.
+//! The application service layer: one method for each intention of an operator, named as in the
+//! command line. Faces translate to these methods and back; they decide nothing.
+//!
+//! Reads come from the registry (confirmed by a quorum where it matters) and from what this server
+//! believes; writes are registry commands through the leader. Long work returns the revision that
+//! started it and never blocks.
+
+pub mod bootstrap;
+pub mod caller;
+pub mod clusters;
+pub mod config;
+pub mod error;
+pub mod events;
+pub mod explain;
+pub mod groups;
+pub mod intentions;
+pub mod joins;
+pub mod ports;
+pub mod registry;
+pub mod servers;
+pub mod status;
+
+use std::{path::PathBuf, sync::Arc};
+
+use tasuki_actors::handle::Accepted;
+use tasuki_core::{
+    registry::{Author, Command, State},
+    time::WallTime,
+};
+
+pub use self::{
+    caller::{Caller, Role},
+    error::AppError,
+    ports::{Authority, Fleet, Node},
+};
+
+/// Everything that a face can ask of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    node: Arc<dyn Node>,
+    fleet: Arc<dyn Fleet>,
+    authority: Arc<dyn Authority>,
+    scripts: PathBuf,
+}
+
+impl App {
+    /// Puts the layer on a node. `scripts` is the folder against which relative script paths of a
+    /// configuration are resolved.
+    pub fn new(
+        node: Arc<dyn Node>,
+        fleet: Arc<dyn Fleet>,
+        authority: Arc<dyn Authority>,
+        scripts: PathBuf,
+    ) -> Self {
+        Self { node, fleet, authority, scripts }
+    }
+
+    /// The registry as this server has applied it.
+    #[must_use]
+    pub fn applied(&self) -> Arc<State> {
+        self.node.watch().borrow().clone()
+    }
+
+    /// Proposes what an operator wants, in their name.
+    async fn propose(&self, by: &Caller, command: Command) -> Result<Accepted, AppError> {
+        let author = Author::Operator(by.name.clone());
+        Ok(self.node.propose(author, command, None, Vec::new()).await?)
+    }
+}
+
+/// Now, by this machine's wall clock: for people, and for the expiry of tokens.
+#[must_use]
+pub fn wall_now() -> WallTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,95 @@
+//! Failover groups.
+
+use tasuki_actors::handle::Accepted;
+use tasuki_core::{
+    ids::{GroupName, ServerName},
+    registry::Command,
+};
+
+use super::{
+    App, AppError, Caller, Role,
+    error::Kind,
+    explain::{self, Explanation},
+    status::{self, GroupStatus},
+};
+
+impl App {
+    /// Every group, as this server has applied it.
+    ///
+    /// # Errors
+    /// Only when the caller may not.
+    pub fn group_list(&self, by: &Caller) -> Result<Vec<GroupStatus>, AppError> {
+        by.must_be(Role::Viewer)?;
+        let state = self.applied();
+        Ok(state.groups.iter().map(|(name, entry)| status::group(name, entry)).collect())
+    }
+
+    /// One group, as this server has applied it.
+    ///
+    /// # Errors
+    /// When the caller may not, or there is no such group.
+    pub fn group_status(&self, by: &Caller, group: &GroupName) -> Result<GroupStatus, AppError> {
+        by.must_be(Role::Viewer)?;
+        let state = self.applied();
+        let entry = state
+            .groups
+            .get(group)
+            .ok_or_else(|| AppError::NotFound { kind: Kind::Group, name: group.to_string() })?;
+        Ok(status::group(group, entry))
+    }
+
+    /// Wants a group online.
+    ///
+    /// # Errors
+    /// Not allowed, refused, no quorum.
+    pub async fn group_start(
+        &self,
+        by: &Caller,
+        group: GroupName,
+        on: Option<ServerName>,
+    ) -> Result<Accepted, AppError> {
+        by.must_be(Role::Operator)?;
+        self.propose(by, Command::StartGroup { group, on }).await
+    }
+
+    /// Wants a group offline.
+    ///
+    /// # Errors
+    /// Not allowed, refused, no quorum.
+    pub async fn group_stop(&self, by: &Caller, group: GroupName) -> Result<Accepted, AppError> {
+        by.must_be(Role::Operator)?;
+        self.propose(by, Command::StopGroup { group }).await
+    }
+
+    /// Wants a group on another server.
+    ///
+    /// # Errors
+    /// Not allowed, refused, no quorum.
+    pub async fn group_move(
+        &self,
+        by: &Caller,
+        group: GroupName,
+        to: Option<ServerName>,
+    ) -> Result<Accepted, AppError> {
+        by.must_be(Role::Operator)?;
+        self.propose(by, Command::MoveGroup { group, to }).await
+    }
+
+    /// Sets a group's failure counters to zero.
+    ///
+    /// # Errors
+    /// Not allowed, no such group, no quorum.
+    pub async fn group_reset(&self, by: &Caller, group: GroupName) -> Result<Accepted, AppError> {
+        by.must_be(Role::Operator)?;
+        self.propose(by, Command::ResetFailures { group }).await
+    }
+
+    /// Why a group is where it is, and why it is nowhere else.
+    ///
+    /// # Errors
+    /// When the caller may not, or there is no such group.
+    pub fn explain(&self, by: &Caller, group: &GroupName) -> Result<Explanation, AppError> {
+        by.must_be(Role::Viewer)?;
+        explain::explain(&self.applied(), group)
+    }
+}

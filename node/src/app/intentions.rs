@@ -1,0 +1,60 @@
+//! Every intention of an operator, with where it can be said. A test compares this list with the
+//! services and with the command line, so that no face forgets one.
+
+/// One intention.
+#[derive(Clone, Copy, Debug)]
+pub struct Intention {
+    /// Its gRPC method, `Service/Method`; `None` for what needs no node.
+    pub rpc: Option<&'static str>,
+    /// Its words on the command line; `None` with the reason in [`Intention::why`].
+    pub verb: Option<&'static str>,
+    /// Why a face is missing.
+    pub why: &'static str,
+}
+
+const fn both(rpc: &'static str, verb: &'static str) -> Intention {
+    Intention { rpc: Some(rpc), verb: Some(verb), why: "" }
+}
+
+const fn offline(verb: &'static str, why: &'static str) -> Intention {
+    Intention { rpc: None, verb: Some(verb), why }
+}
+
+const fn silent(rpc: &'static str, why: &'static str) -> Intention {
+    Intention { rpc: Some(rpc), verb: None, why }
+}
+
+/// All of them.
+pub const INTENTIONS: &[Intention] = &[
+    offline("cluster init", "makes the cluster that a node would answer for"),
+    both("Join/Join", "cluster join"),
+    both("Cluster/IssueToken", "cluster token"),
+    both("Cluster/Status", "cluster status"),
+    both("Cluster/Suspend", "cluster suspend"),
+    both("Cluster/Resume", "cluster resume"),
+    both("Cluster/Shutdown", "cluster shutdown"),
+    both("Cluster/Tree", "cluster tree"),
+    both("Group/List", "group status"),
+    both("Group/Get", "group status"),
+    both("Group/Start", "group start"),
+    both("Group/Stop", "group stop"),
+    both("Group/Move", "group move"),
+    both("Group/Reset", "group reset"),
+    both("Group/Explain", "explain"),
+    both("Server/List", "server list"),
+    both("Server/Shutdown", "server shutdown"),
+    both("Registry/Get", "registry get"),
+    both("Registry/List", "registry list"),
+    both("Registry/History", "registry history"),
+    both("Registry/Watch", "registry watch"),
+    offline(
+        "config check",
+        "checks a file before there is a cluster; `config push --dry-run` asks the servers",
+    ),
+    silent("Config/Check", "for faces without files; the command line checks with the same code"),
+    silent("Config/CheckHere", "asked by the server that serves `config push`"),
+    both("Config/Push", "config push"),
+    both("Config/Show", "config show"),
+    both("Event/Watch", "event watch"),
+    offline("completion", "prints a script for the shell"),
+];

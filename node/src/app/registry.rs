@@ -1,0 +1,185 @@
+//! The registry, read-only.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use tasuki_core::{
+    ids::Revision,
+    registry::{Change, Item, Key, State},
+    time::WallTime,
+};
+
+use super::{App, AppError, Caller, Role, error::Kind};
+
+/// The changes that `history` shows when nobody says how many.
+pub const HISTORY_SHOWN: usize = 50;
+
+/// One object of the registry, as faces show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ItemView {
+    /// Its path.
+    pub key: String,
+    /// Its value.
+    pub value: serde_json::Value,
+    /// The revision that made it.
+    pub created: Revision,
+    /// The revision that changed it last.
+    pub modified: Revision,
+    /// When that was.
+    pub at: WallTime,
+}
+
+/// A change as it is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The change.
+    pub change: Change,
+    /// Changes before this one are no longer kept.
+    pub gap: bool,
+}
+
+impl App {
+    /// One object, confirmed by a quorum.
+    ///
+    /// # Errors
+    /// Not allowed, no such key, no quorum.
+    pub async fn registry_get(&self, by: &Caller, path: &str) -> Result<ItemView, AppError> {
+        by.must_be(Role::Viewer)?;
+        let key: Key = path.parse().map_err(|error| AppError::Invalid(format!("{error}")))?;
+        let state = self.node.read().await?;
+        item(&state, &key).ok_or_else(|| AppError::NotFound { kind: Kind::Key, name: key.to_string() })
+    }
+
+    /// The objects under a prefix, confirmed by a quorum, with the revision that was read.
+    ///
+    /// # Errors
+    /// Not allowed, no quorum.
+    pub async fn registry_list(
+        &self,
+        by: &Caller,
+        prefix: &str,
+    ) -> Result<(Vec<ItemView>, Revision), AppError> {
+        by.must_be(Role::Viewer)?;
+        let state = self.node.read().await?;
+        let keys = state.keys();
+        let under = keys.iter().filter(|key| is_under(key, prefix));
+        Ok((under.filter_map(|key| item(&state, key)).collect(), state.revision))
+    }
+
+    /// The newest changes that touched keys under a prefix, oldest first.
+    ///
+    /// # Errors
+    /// Only when the caller may not.
+    pub fn registry_history(
+        &self,
+        by: &Caller,
+        prefix: &str,
+        limit: Option<usize>,
+    ) -> Result<Vec<Change>, AppError> {
+        by.must_be(Role::Viewer)?;
+        let state = self.applied();
+        let mut changes: Vec<Change> = state
+            .history
+            .iter()
+            .rev()
+            .filter(|change| touches(change, prefix))
+            .take(limit.unwrap_or(HISTORY_SHOWN))
+            .cloned()
+            .collect();
+        changes.reverse();
+        Ok(changes)
+    }
+
+    /// Every change after a revision, as this server applies it.
+    ///
+    /// # Errors
+    /// Only when the caller may not.
+    pub fn registry_watch(
+        &self,
+        by: &Caller,
+        after: Option<Revision>,
+        prefix: String,
+    ) -> Result<impl Stream<Item = Watched> + Send + 'static, AppError> {
+        by.must_be(Role::Viewer)?;
+        let mut states = self.node.watch();
+        states.mark_changed();
+        let after = after.unwrap_or_else(|| states.borrow().revision);
+        let batches = stream::unfold((states, after), |(mut states, after)| async move {
+            states.changed().await.ok()?;
+            let state = states.borrow_and_update().clone();
+            let news = news(&state, after);
+            Some((stream::iter(news), (states, state.revision.max(after))))
+        });
+        Ok(batches.flatten().filter(move |watched| {
+            let wanted = watched.gap || touches(&watched.change, &prefix);
+            async move { wanted }
+        }))
+    }
+}
+
+/// The changes after a revision that are still kept.
+fn news(state: &Arc<State>, after: Revision) -> Vec<Watched> {
+    let mut gap =
+        state.history.front().is_some_and(|oldest| oldest.revision > after.next() && state.revision > after);
+    state
+        .history
+        .iter()
+        .filter(|change| change.revision > after)
+        .map(|change| Watched { change: change.clone(), gap: std::mem::take(&mut gap) })
+        .collect()
+}
+
+fn touches(change: &Change, prefix: &str) -> bool {
+    prefix.is_empty() || change.keys.iter().any(|key| is_under(key, prefix))
+}
+
+/// Whether a key is under a prefix, by whole words: `groups/web` does not find `groups/web2`.
+fn is_under(key: &Key, prefix: &str) -> bool {
+    let prefix = prefix.trim_matches('/');
+    let path = key.to_string();
+    prefix.is_empty()
+        || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn item(state: &State, key: &Key) -> Option<ItemView> {
+    fn view<T: Serialize>(key: &Key, item: &Item<T>) -> ItemView {
+        ItemView {
+            key: key.to_string(),
+            // The registry's types have string keys only, so this cannot fail.
+            value: serde_json::to_value(&item.value).unwrap_or_default(),
+            created: item.created,
+            modified: item.modified,
+            at: item.at,
+        }
+    }
+    let group = |name| state.groups.get(name);
+    Some(match key {
+        Key::Settings => view(key, state.settings.as_ref()?),
+        Key::Mode => view(key, state.mode.as_ref()?),
+        Key::ServerConfig(name) => view(key, &state.servers.get(name)?.config),
+        Key::Presence(name) => view(key, state.servers.get(name)?.presence.as_ref()?),
+        Key::GroupConfig(name) => view(key, group(name)?.config.as_ref()?),
+        Key::Target(name) => view(key, &group(name)?.target),
+        Key::Ownership(name) => view(key, &group(name)?.ownership),
+        Key::Report(name) => view(key, group(name)?.report.as_ref()?),
+        Key::Failures(name) => view(key, &group(name)?.failures),
+        Key::Token(id) => view(key, state.tokens.get(id)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_match_whole_words() {
+        let key = Key::Ownership("web".into());
+        for prefix in ["", "/", "groups", "groups/", "groups/web", "/groups/web/ownership"] {
+            assert!(is_under(&key, prefix), "{prefix}");
+        }
+        for prefix in ["groups/we", "groups/web/own", "servers", "groups/web/ownership/x"] {
+            assert!(!is_under(&key, prefix), "{prefix}");
+        }
+    }
+}

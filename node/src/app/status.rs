@@ -1,0 +1,378 @@
+//! How the cluster is, as one value: computed from the registry, from what this server believes,
+//! and from this node. `--json` prints exactly this.
+
+use serde::{Deserialize, Serialize};
+use tasuki_actors::handle::NodeStatus;
+use tasuki_core::{
+    ids::{Epoch, GroupName, Incarnation, Lineage, NetworkName, ResourceName, Revision, ServerName, Term},
+    membership::view::{GossipState, PathState, View},
+    registry::{
+        State,
+        state::{ClusterMode, GroupEntry, GroupState, Ownership, ResourceState, ServerMode, Target},
+    },
+    time::WallTime,
+};
+
+/// The cluster at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub cluster: String,
+    /// Its registry's lineage.
+    pub lineage: Option<Lineage>,
+    /// The registry revision that this shows.
+    pub revision: Revision,
+    /// Running, suspended or stopping.
+    pub mode: ModeName,
+    /// A quorum has confirmed it; otherwise it may be old.
+    pub confirmed: bool,
+    /// The server that answers: paths are as it sees them.
+    pub seen_from: ServerName,
+    /// Who leads, when a quorum says so.
+    pub leader: Option<ServerName>,
+    /// The Raft term.
+    pub term: Term,
+    /// What the loss of one more server would do.
+    pub survival: Survival,
+    /// Servers by number.
+    pub servers: Vec<ServerStatus>,
+    /// Groups by name.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// The cluster's mode without what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModeName {
+    /// Groups are kept running.
+    Running,
+    /// Groups run on, unwatched.
+    Suspended,
+    /// Everything stops.
+    Stopping,
+}
+
+impl From<ClusterMode> for ModeName {
+    fn from(mode: ClusterMode) -> Self {
+        match mode {
+            ClusterMode::Running => Self::Running,
+            ClusterMode::Suspended => Self::Suspended,
+            ClusterMode::Stopping(_) => Self::Stopping,
+        }
+    }
+}
+
+/// Whether the loss of one more server would be survived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survival {
+    /// After losing any one server that is up, a quorum would remain.
+    pub survives: bool,
+    /// Servers with a vote.
+    pub voters: u32,
+    /// Those of them that are up and heard.
+    pub voters_up: u32,
+    /// How many must be up.
+    pub needed: u32,
+    /// Running groups that no other server could take.
+    pub stranded: Vec<GroupName>,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: ServerName,
+    /// Its number.
+    pub number: u32,
+    /// The registry's word on it.
+    pub state: ServerState,
+    /// Why it is down.
+    pub because: Option<String>,
+    /// Its present or last incarnation.
+    pub incarnation: Incarnation,
+    /// It has a vote.
+    pub voter: bool,
+    /// It leads.
+    pub leader: bool,
+    /// No path to it has been heard on lately.
+    pub silent: bool,
+    /// Gossip's word on it; `None` for the server that answers.
+    pub gossip: Option<GossipState>,
+    /// What is left of its lease, milliseconds; only known of the server that answers.
+    pub lease_left_ms: Option<u64>,
+    /// The paths to it.
+    pub paths: Vec<PathStatus>,
+    /// The groups it owns.
+    pub groups: Vec<GroupName>,
+}
+
+/// The registry's word on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerState {
+    /// Configured; has never joined.
+    NotJoined,
+    /// May hold a lease and takes groups.
+    Up,
+    /// Hands its groups over and then stops.
+    Leaving,
+    /// Gone, or stopped.
+    Down,
+}
+
+/// One heartbeat path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathStatus {
+    /// The network.
+    pub network: NetworkName,
+    /// Its state.
+    pub state: PathState,
+    /// Round trip of the last answered beat, microseconds.
+    pub latency_us: u64,
+    /// Lost among the last hundred beats.
+    pub loss_percent: u8,
+}
+
+/// One group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: GroupName,
+    /// Its state.
+    pub state: GroupState,
+    /// Whether it is wanted.
+    pub target: Target,
+    /// Who owns it.
+    pub server: Option<ServerName>,
+    /// Since when it is in this state.
+    pub since: WallTime,
+    /// Its present or last ownership.
+    pub epoch: Epoch,
+    /// First of its list.
+    pub home: Option<ServerName>,
+    /// The owner is asked to stop it.
+    pub releasing: bool,
+    /// Where it goes next, when somebody chose.
+    pub next: Option<ServerName>,
+    /// Why it is where it is, or why nobody owns it.
+    pub reason: Option<String>,
+    /// Its resources by name.
+    pub resources: Vec<ResourceStatus>,
+}
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceStatus {
+    /// Its name.
+    pub name: ResourceName,
+    /// Its type, as in the configuration.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its state.
+    pub state: ResourceState,
+    /// What there is to say.
+    pub detail: String,
+    /// Since when.
+    pub since: Option<WallTime>,
+}
+
+/// The whole picture. `confirmed` says whether a quorum has just vouched for `state`.
+#[must_use]
+pub fn cluster(state: &State, view: &View, node: &NodeStatus, confirmed: bool) -> ClusterStatus {
+    let servers = servers(state, view, node, confirmed);
+    let groups: Vec<GroupStatus> = state.groups.iter().map(|(name, entry)| group(name, entry)).collect();
+    ClusterStatus {
+        cluster: state.settings.as_ref().map_or_else(String::new, |s| s.value.name.clone()),
+        lineage: state.lineage.clone(),
+        revision: state.revision,
+        mode: state.cluster_mode().into(),
+        confirmed,
+        seen_from: node.server.clone(),
+        leader: node.raft.leader.clone().filter(|_| confirmed),
+        term: node.raft.term,
+        survival: survival(state, &servers, &groups, confirmed),
+        servers,
+        groups,
+    }
+}
+
+/// Servers by number.
+#[must_use]
+pub fn servers(state: &State, view: &View, node: &NodeStatus, confirmed: bool) -> Vec<ServerStatus> {
+    let mut servers: Vec<ServerStatus> =
+        state.servers.keys().map(|name| server(state, view, node, confirmed, name)).collect();
+    servers.sort_by_key(|server| server.number);
+    servers
+}
+
+fn server(state: &State, view: &View, node: &NodeStatus, confirmed: bool, name: &ServerName) -> ServerStatus {
+    let presence = state.presence(name);
+    let peer = view.peers.get(name);
+    let here = *name == node.server;
+    ServerStatus {
+        name: name.clone(),
+        number: state.servers.get(name).map_or(0, |entry| entry.config.value.number),
+        state: match presence {
+            None => ServerState::NotJoined,
+            Some(p) if !p.up => ServerState::Down,
+            Some(p) if p.mode != ServerMode::Active => ServerState::Leaving,
+            Some(_) => ServerState::Up,
+        },
+        because: presence.and_then(|p| p.down_because.as_ref()).map(ToString::to_string),
+        incarnation: presence.map_or(Incarnation(0), |p| p.incarnation),
+        voter: node.raft.voters.contains(name),
+        leader: confirmed && node.raft.leader.as_ref() == Some(name),
+        silent: !here && peer.is_none_or(|peer| peer.is_silent()),
+        gossip: peer.filter(|_| !here).map(|peer| peer.gossip),
+        lease_left_ms: node
+            .lease_end
+            .filter(|_| here)
+            .map(|end| u64::try_from(end.since(node.now).as_millis()).unwrap_or(u64::MAX)),
+        paths: peer.filter(|_| !here).map_or_else(Vec::new, |peer| {
+            peer.paths
+                .iter()
+                .map(|(network, path)| PathStatus {
+                    network: network.clone(),
+                    state: path.state,
+                    latency_us: u64::try_from(path.latency.as_micros()).unwrap_or(u64::MAX),
+                    loss_percent: path.loss_percent,
+                })
+                .collect()
+        }),
+        groups: state.owned_by(name).map(|(group, _)| group.clone()).collect(),
+    }
+}
+
+/// One group.
+#[must_use]
+pub fn group(name: &GroupName, entry: &GroupEntry) -> GroupStatus {
+    let ownership = &entry.ownership.value;
+    let report = current_report(entry);
+    let (state, since) = group_state(entry);
+    let vacate = ownership.release.as_ref().or(ownership.vacated.as_ref());
+    let config = entry.config.as_ref().map(|config| &config.value);
+    let mut resources: Vec<ResourceStatus> = config.map_or_else(Vec::new, |config| {
+        let unreported =
+            if ownership.owner.is_some() { ResourceState::Unknown } else { ResourceState::Offline };
+        config
+            .resources
+            .iter()
+            .map(|(resource, config)| {
+                let said = report.and_then(|report| report.resources.get(resource));
+                ResourceStatus {
+                    name: resource.clone(),
+                    kind: config.kind.type_name().to_owned(),
+                    state: said.map_or(unreported, |said| said.state),
+                    detail: said.map_or_else(String::new, |said| said.detail.clone()),
+                    since: said.map(|said| said.since),
+                }
+            })
+            .collect()
+    });
+    // What runs although the configuration no longer has it must not be hidden.
+    for (resource, said) in report.iter().flat_map(|report| &report.resources) {
+        if !resources.iter().any(|known| known.name == *resource) {
+            resources.push(ResourceStatus {
+                name: resource.clone(),
+                kind: "(not configured)".to_owned(),
+                state: said.state,
+                detail: said.detail.clone(),
+                since: Some(said.since),
+            });
+        }
+    }
+    GroupStatus {
+        name: name.clone(),
+        state,
+        target: entry.target.value,
+        server: ownership.owner.clone(),
+        since,
+        epoch: ownership.epoch,
+        home: config.and_then(|config| config.servers.first().cloned()),
+        releasing: ownership.release.is_some(),
+        next: vacate.and_then(|vacate| vacate.to.clone()),
+        reason: reason(ownership),
+        resources,
+    }
+}
+
+/// What the present owner has said; an older owner's word does not count.
+pub(super) fn current_report(entry: &GroupEntry) -> Option<&tasuki_core::registry::state::GroupReport> {
+    let report = &entry.report.as_ref()?.value;
+    let ownership = &entry.ownership.value;
+    let current = ownership.owner.as_ref() == Some(&report.server) && report.epoch == ownership.epoch;
+    current.then_some(report)
+}
+
+fn group_state(entry: &GroupEntry) -> (GroupState, WallTime) {
+    let ownership = &entry.ownership;
+    if ownership.value.owner.is_none() {
+        return (GroupState::Offline, ownership.at);
+    }
+    let Some(report) = current_report(entry) else {
+        let state = if ownership.value.release.is_some() {
+            GroupState::OfflinePending
+        } else {
+            GroupState::OnlinePending
+        };
+        return (state, ownership.at);
+    };
+    let reported_at = entry.report.as_ref().map_or(ownership.at, |item| item.at);
+    let since = match report.state {
+        // It has run since its last resource came up, however often its owner reported since.
+        GroupState::Online => report.resources.values().map(|r| r.since).max().unwrap_or(reported_at),
+        _ => reported_at,
+    };
+    (report.state, since)
+}
+
+fn reason(ownership: &Ownership) -> Option<String> {
+    let vacate = ownership.release.as_ref().or(ownership.vacated.as_ref()).map(|v| &v.reason);
+    vacate.or(ownership.assigned.as_ref().map(|a| &a.reason)).map(ToString::to_string)
+}
+
+fn survival(state: &State, servers: &[ServerStatus], groups: &[GroupStatus], confirmed: bool) -> Survival {
+    let up = |server: &&ServerStatus| {
+        matches!(server.state, ServerState::Up | ServerState::Leaving) && !server.silent
+    };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let voters = count(servers.iter().filter(|s| s.voter).count());
+    let voters_up = count(servers.iter().filter(|s| s.voter).filter(up).count());
+    let needed = voters / 2 + 1;
+    let stranded = groups
+        .iter()
+        .filter(|group| group.target == Target::Online)
+        .filter(|group| {
+            let allowed = state.groups.get(&group.name).and_then(|g| g.config.as_ref());
+            let others = servers.iter().filter(up).filter(|server| {
+                server.state == ServerState::Up
+                    && Some(&server.name) != group.server.as_ref()
+                    && allowed.is_some_and(|config| config.value.servers.contains(&server.name))
+            });
+            group.server.is_some() && others.count() == 0
+        })
+        .map(|group| group.name.clone())
+        .collect();
+    Survival { survives: confirmed && voters_up > needed, voters, voters_up, needed, stranded }
+}
+
+impl Survival {
+    /// The answer in a sentence.
+    #[must_use]
+    pub fn sentence(&self, confirmed: bool) -> String {
+        let Self { voters, voters_up, needed, .. } = self;
+        let is = if *needed == 1 { "is" } else { "are" };
+        if !confirmed {
+            return format!(
+                "no: there is no quorum now ({voters_up} of {voters} voters heard, {needed} {is} needed)"
+            );
+        }
+        let answer = if self.survives { "yes" } else { "no" };
+        let mut text = format!("{answer}: {voters_up} of {voters} voters are up, {needed} {is} needed");
+        if !self.stranded.is_empty() {
+            let names: Vec<&str> = self.stranded.iter().map(GroupName::as_str).collect();
+            text.push_str(&format!("; no other server could take {}", names.join(", ")));
+        }
+        text
+    }
+}
