@@ -134,21 +134,22 @@ pub fn parse(text: &str, file_name: &str) -> Result<Loaded, ConfigErrors> {
 const DUPLICATE_KEY: &str = "duplicate key";
 
 fn report_syntax(reading: &Reading, errors: &[toml::de::Error]) {
-    let mut lines = Vec::new();
+    let mut lines: Vec<usize> = Vec::new();
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        let duplicate = error.message() == DUPLICATE_KEY;
-        let (code, message, remedy) = if duplicate {
+        let (line, section) = reading.source.line_and_section(&span);
+        // One slip often makes several errors: more in its line, or, for a section that is there
+        // twice, one for each of its keys. The first says it best.
+        if lines.contains(&line) || lines.contains(&section) {
+            continue;
+        }
+        lines.push(line);
+        let (code, message, remedy) = if error.message() == DUPLICATE_KEY {
             (Code::DuplicateName, "this key or section is here twice".to_owned(), "take one of the two out")
         } else {
             let remedy = "correct this line: text needs quotes, lists need brackets, one key a line";
             (Code::Syntax, format!("this is not TOML: {}", error.message()), remedy)
         };
-        let problem = reading.problem(code, &span, message).remedy(remedy);
-        // One slip often makes several errors in its line; the first says it best.
-        if !lines.contains(&problem.line) {
-            lines.push(problem.line);
-            reading.add(problem);
-        }
+        reading.add(reading.problem(code, &span, message).remedy(remedy));
     }
 }

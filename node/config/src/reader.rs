@@ -26,30 +26,60 @@ pub(crate) struct Section<'a> {
     /// Its header.
     pub(crate) span: Span,
     table: &'a DeTable<'a>,
+    /// The whole file: its keys are sections.
+    pub(crate) is_file: bool,
     asked: RefCell<Vec<&'static str>>,
+    /// Keys that this version cannot do.
+    planned: RefCell<Vec<&'static str>>,
     missing: RefCell<Vec<(&'static str, Problem)>>,
 }
 
 impl<'a> Section<'a> {
     pub(crate) fn new(reading: &'a Reading, what: String, span: Span, table: &'a DeTable<'a>) -> Self {
-        Self { reading, what, span, table, asked: RefCell::default(), missing: RefCell::default() }
+        Self {
+            reading,
+            what,
+            span,
+            table,
+            is_file: false,
+            asked: RefCell::default(),
+            planned: RefCell::default(),
+            missing: RefCell::default(),
+        }
     }
 
     /// Reports unknown and missing keys.
     pub(crate) fn finish(self) {
+        self.report_keys(false);
+    }
+
+    /// Reports missing keys and what was written in their place, when it is not known which other
+    /// keys there may be.
+    pub(crate) fn finish_missing(self) {
+        self.report_keys(true);
+    }
+
+    fn report_keys(self, only_for_missing: bool) {
         let asked = self.asked.into_inner();
+        let planned = self.planned.into_inner();
+        let noun = if self.is_file { "section" } else { "key" };
         let mut missing = self.missing.into_inner();
         for key in self.table.keys() {
             let word: &str = key.get_ref();
-            if asked.contains(&word) {
+            if asked.contains(&word) || planned.contains(&word) {
                 continue;
             }
-            let near = nearest(word, asked.iter().copied());
+            let absent = asked.iter().copied().filter(|key| !self.table.contains_key(*key));
             // Only keys that are not there yet can have been meant.
-            missing.retain(|(absent, _)| Some(*absent) != near);
+            let near = nearest(word, absent);
+            let before = missing.len();
+            missing.retain(|(key, _)| Some(*key) != near);
+            if only_for_missing && missing.len() == before {
+                continue;
+            }
             let problem = self
                 .reading
-                .problem(Code::UnknownKey, &key.span(), format!("unknown key `{word}` in {}", self.what))
+                .problem(Code::UnknownKey, &key.span(), format!("unknown {noun} `{word}` in {}", self.what))
                 .found(format!("`{word}`"))
                 .expected(one_of(asked.iter().copied()))
                 .remedy(did_you_mean(near, "take it out: nothing would read it"));
@@ -68,13 +98,16 @@ impl<'a> Section<'a> {
         let problem = self
             .reading
             .problem(Code::Missing, &self.span, format!("{} has no `{key}`", self.what))
-            .expected(format!("the key `{key}`"))
+            .expected(format!("the {} `{key}`", if self.is_file { "section" } else { "key" }))
             .remedy(format!("add {example}"));
         self.missing.borrow_mut().push((key, problem));
     }
 
     pub(crate) fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         self.table.get(key)
     }
 
@@ -90,9 +123,20 @@ impl<'a> Section<'a> {
 
     /// Something that is planned, but that this version cannot do.
     pub(crate) fn unsupported(&self, key: &'static str, what: &str, remedy: &str) {
-        if self.get(key).is_some() {
+        self.planned.borrow_mut().push(key);
+        if self.table.contains_key(key) {
             unsupported(self.reading, &self.key_span(key), what, remedy);
         }
+    }
+
+    /// Whether the key has a word for something that is planned, but that this version cannot do;
+    /// reports it.
+    pub(crate) fn unsupported_word(&self, key: &'static str, words: &[(&str, &str)], remedy: &str) -> bool {
+        let Some(value) = self.get(key) else { return false };
+        let found = value.get_ref().as_str();
+        let Some((_, what)) = words.iter().find(|(word, _)| Some(*word) == found) else { return false };
+        unsupported(self.reading, &value.span(), what, remedy);
+        true
     }
 
     pub(crate) fn string(&self, key: &'static str) -> Option<Spanned<String>> {
@@ -200,7 +244,7 @@ impl<'a> Section<'a> {
 
     /// One text, or a list of texts.
     pub(crate) fn words(&self, key: &'static str, expected: &str) -> Option<Vec<Spanned<String>>> {
-        match self.table.get(key)?.get_ref() {
+        match self.get(key)?.get_ref() {
             DeValue::String(_) => Some(vec![self.string(key)?]),
             _ => self.list(key, expected),
         }

@@ -39,6 +39,14 @@ impl Source {
         }
     }
 
+    /// The line of a place, and that of the section header before it (0 when there is none).
+    pub(crate) fn line_and_section(&self, span: &Span) -> (usize, usize) {
+        let before = &self.text[..floor_char(&self.text, span.start)];
+        let line = before.matches('\n').count() + 1;
+        let header = self.text.lines().take(line).enumerate().filter(|(_, text)| text.starts_with('['));
+        (line, header.last().map_or(0, |(index, _)| index + 1))
+    }
+
     /// Line and column, both from 1, the column in characters.
     fn locate(&self, span: &Span) -> (usize, usize, Excerpt) {
         let start = floor_char(&self.text, span.start);

@@ -1,15 +1,18 @@
 //! The nearest right word for a wrong one.
 
-/// The candidate that was probably meant: within a third of the word's length, at least one slip.
+/// The candidate that was probably meant: at most a third of its letters wrong (at least one), or a
+/// part of it.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let limit = (word.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
+    let score = |candidate: &'a str| {
+        let lower = candidate.to_lowercase();
+        let distance = strsim::osa_distance(&word, &lower);
+        let part = word.len() >= 3 && lower.len() >= 3 && (lower.contains(&word) || word.contains(&lower));
+        // A part of a word is meant rather than a word that merely looks alike further off.
+        (distance <= limit || part).then_some((distance > limit, distance, candidate))
+    };
+    candidates.into_iter().filter_map(score).min().map(|(.., candidate)| candidate)
 }
 
 /// "`a`, `b` or `c`"
@@ -38,6 +41,7 @@ mod tests {
         assert_eq!(nearest("nmae", keys), Some("name"));
         assert_eq!(nearest("Detect", keys), Some("detect"));
         assert_eq!(nearest("voting-file", keys), Some("voting_file"));
+        assert_eq!(nearest("file", keys), Some("voting_file"));
         assert_eq!(nearest("colour", keys), None);
     }
 

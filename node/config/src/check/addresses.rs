@@ -43,9 +43,10 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
             for address in floating_addresses(floating) {
                 let label = format!("floating address {name}");
                 claim(reading, &mut users, address, label, Some((group_number, number)));
-                in_public_network(reading, draft, address);
+                if same_family(reading, floating, address) {
+                    in_public_network(reading, draft, address);
+                }
             }
-            same_family(reading, floating);
         }
     }
 }
@@ -146,17 +147,16 @@ fn in_public_network(reading: &Reading, draft: &Draft, address: &Spanned<IpAddr>
 }
 
 /// One resource has one prefix, so all its addresses are of one family.
-fn same_family(reading: &Reading, floating: &FloatingIpDraft) {
-    let Some(main) = &floating.address else { return };
-    for address in floating.per_server.iter().filter_map(|(_, address)| address.as_ref()) {
-        if main.get_ref().is_ipv4() == address.get_ref().is_ipv4() {
-            continue;
-        }
-        let problem = reading
-            .problem(Code::BadAddress, &address.span(), "IPv4 and IPv6 are mixed in one floating address")
-            .found(format!("`{}` beside `{}`", address.get_ref(), main.get_ref()))
-            .expected("addresses of one family")
-            .remedy("make two resources, one for each family");
-        reading.add(problem);
+fn same_family(reading: &Reading, floating: &FloatingIpDraft, address: &Spanned<IpAddr>) -> bool {
+    let Some(main) = &floating.address else { return true };
+    if main.get_ref().is_ipv4() == address.get_ref().is_ipv4() {
+        return true;
     }
+    let problem = reading
+        .problem(Code::BadAddress, &address.span(), "IPv4 and IPv6 are mixed in one floating address")
+        .found(format!("`{}` beside `{}`", address.get_ref(), main.get_ref()))
+        .expected("addresses of one family")
+        .remedy("make two resources, one for each family");
+    reading.add(problem);
+    false
 }

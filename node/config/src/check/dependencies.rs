@@ -39,12 +39,13 @@ fn nodes(group: &GroupDraft) -> BTreeMap<&str, Node<'_>> {
         let Some(name) = &resource.name else { continue };
         let edges = if before(resource) {
             // The default order (row C7): floating addresses before programs.
-            addresses.iter().map(|address| (*address, None)).collect()
+            let own = name.get_ref().as_str();
+            addresses.iter().filter(|address| **address != own).map(|address| (*address, None)).collect()
         } else {
             let list = resource.depends_on.iter().flatten();
             list.map(|other| (other.get_ref().as_str(), Some(other))).collect()
         };
-        nodes.insert(name.get_ref().as_str(), Node { name, before: edges });
+        nodes.entry(name.get_ref().as_str()).or_insert(Node { name, before: edges });
     }
     nodes
 }

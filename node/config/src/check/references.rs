@@ -1,79 +1,123 @@
 //! Names that must name something: networks, servers, resources.
 
 use crate::{
-    draft::{Draft, KindDraft, Name},
+    draft::{Draft, GroupDraft, KindDraft, Name},
     problem::Code,
     source::Reading,
     spell::{did_you_mean, nearest, one_of},
 };
 
 pub(crate) fn check(reading: &Reading, draft: &Draft) {
-    let networks: Vec<&str> = names(draft.networks.iter().map(|network| network.name.as_ref()));
-    let servers: Vec<&str> = names(draft.servers.iter().map(|server| server.name.as_ref()));
+    let networks = Known::new("network", draft.networks.iter().map(|network| network.name.as_ref()));
+    let servers = Known::new("server", draft.servers.iter().map(|server| server.name.as_ref()));
     for server in &draft.servers {
-        let label = server.name.as_ref().map_or("", |name| name.get_ref());
         for (network, _) in &server.addresses {
-            known(reading, network, "network", &networks, &format!("the addresses of server {label}"));
+            networks.look_up(
+                reading,
+                network,
+                &format!("server {} has an address on", label(server.name.as_ref())),
+            );
         }
     }
     for heartbeat in &draft.heartbeats {
         let Some(network) = &heartbeat.network else { continue };
-        known(reading, network, "network", &networks, "this heartbeat");
-        if networks.contains(&network.get_ref().as_str()) {
-            heartbeat_addresses(reading, draft, network);
+        networks.look_up(reading, network, "this heartbeat names");
+        if networks.has(network) {
+            heartbeat_addresses(reading, draft, &networks, network);
         }
     }
     for group in &draft.groups {
+        let user = format!("group {} names", group.label());
         for server in &group.servers {
-            known(reading, server, "server", &servers, &format!("group {}", group.label()));
+            servers.look_up(reading, server, &user);
         }
-        let own: Vec<&str> = group.servers.iter().map(|server| server.get_ref().as_str()).collect();
-        let resources: Vec<&str> = names(group.resources.iter().map(|resource| resource.name.as_ref()));
-        for resource in &group.resources {
-            let label = resource.name.as_ref().map_or("", |name| name.get_ref());
-            for other in resource.depends_on.iter().flatten() {
-                let user = format!("`depends_on` of {label}");
-                known(reading, other, &format!("resource of group {}", group.label()), &resources, &user);
+        in_group(reading, &servers, group);
+    }
+}
+
+fn in_group(reading: &Reading, servers: &Known<'_>, group: &GroupDraft) {
+    let names = group.resources.iter().map(|resource| resource.name.as_ref());
+    let resources = Known::new("resource of its group", names);
+    let own: Vec<&str> = group.servers.iter().map(|server| server.get_ref().as_str()).collect();
+    for resource in &group.resources {
+        let name = label(resource.name.as_ref());
+        for other in resource.depends_on.iter().flatten() {
+            resources.look_up(reading, other, &format!("`depends_on` of {name} names"));
+        }
+        let Some(KindDraft::FloatingIp(floating)) = &resource.kind else { continue };
+        for (server, _) in &floating.per_server {
+            let word = server.get_ref().as_str();
+            servers.look_up(reading, server, &format!("`per_server` of {name} names"));
+            if !servers.has(server) || own.contains(&word) || own.is_empty() {
+                continue;
             }
-            let Some(KindDraft::FloatingIp(floating)) = &resource.kind else { continue };
-            for (server, _) in &floating.per_server {
-                let user = format!("`per_server` of {label}");
-                known(reading, server, &format!("server of group {}", group.label()), &own, &user);
-            }
+            let message = format!("`per_server` of {name} names `{word}`, where its group never runs");
+            let problem = reading
+                .problem(Code::UnknownName, &server.span(), message)
+                .found(format!("`{word}`"))
+                .expected(one_of(own.iter().copied()))
+                .remedy(format!(
+                    "add `{word}` to the servers of group {}, or take it out here",
+                    group.label()
+                ));
+            reading.add(problem);
         }
     }
 }
 
-fn names<'a>(names: impl Iterator<Item = Option<&'a Name>>) -> Vec<&'a str> {
-    names.flatten().map(|name| name.get_ref().as_str()).collect()
+fn label(name: Option<&Name>) -> &str {
+    name.map_or("(without name)", |name| name.get_ref())
 }
 
-fn known(reading: &Reading, name: &Name, kind: &str, known: &[&str], user: &str) {
-    let word = name.get_ref().as_str();
-    // With nothing defined at all, that is the mistake, and it has been reported.
-    if known.contains(&word) || known.is_empty() {
-        return;
+/// The names that may be used for one kind of thing.
+struct Known<'a> {
+    kind: &'static str,
+    names: Vec<&'a str>,
+    /// Some have no readable name, or there are none at all: that is the mistake, it has been
+    /// reported, and an unknown name may well be the one that is missing.
+    complete: bool,
+}
+
+impl<'a> Known<'a> {
+    fn new(kind: &'static str, names: impl Iterator<Item = Option<&'a Name>>) -> Self {
+        let all: Vec<Option<&Name>> = names.collect();
+        let names: Vec<&str> = all.iter().flatten().map(|name| name.get_ref().as_str()).collect();
+        let complete = !names.is_empty() && names.len() == all.len();
+        Self { kind, names, complete }
     }
-    let near = nearest(word, known.iter().copied());
-    let problem = reading
-        .problem(
-            Code::UnknownName,
-            &name.span(),
-            format!("{user} names `{word}`, but no {kind} is called that"),
-        )
-        .found(format!("`{word}`"))
-        .expected(one_of(known.iter().copied()))
-        .remedy(did_you_mean(near, format!("define it, or use {}", one_of(known.iter().copied()))));
-    reading.add(problem);
+
+    fn has(&self, name: &Name) -> bool {
+        self.names.contains(&name.get_ref().as_str())
+    }
+
+    fn look_up(&self, reading: &Reading, name: &Name, user: &str) {
+        if self.has(name) || !self.complete {
+            return;
+        }
+        let (word, kind) = (name.get_ref().as_str(), self.kind);
+        let names = || self.names.iter().copied();
+        let problem = reading
+            .problem(
+                Code::UnknownName,
+                &name.span(),
+                format!("{user} `{word}`, but no {kind} is called that"),
+            )
+            .found(format!("`{word}`"))
+            .expected(one_of(names()))
+            .remedy(did_you_mean(nearest(word, names()), format!("define it, or use {}", one_of(names()))));
+        reading.add(problem);
+    }
 }
 
 /// A server that cannot be heard on a path would look lost on it for ever.
-fn heartbeat_addresses(reading: &Reading, draft: &Draft, network: &Name) {
+fn heartbeat_addresses(reading: &Reading, draft: &Draft, networks: &Known<'_>, network: &Name) {
     let word = network.get_ref();
     for server in &draft.servers {
         let Some(name) = &server.name else { continue };
-        // No address at all is a missing key, which has been reported.
-        if server.addresses.is_empty() || server.addresses.iter().any(|(on, _)| on.get_ref() == word) {
+        // No address at all, or one on a misspelt network: that has been reported.
+        let misspelt = server.addresses.iter().any(|(on, _)| !networks.has(on));
+        let heard = server.addresses.iter().any(|(on, _)| on.get_ref() == word);
+        if heard || misspelt || server.addresses.is_empty() {
             continue;
         }
         let on: Vec<&str> = server.addresses.iter().map(|(on, _)| on.get_ref().as_str()).collect();

@@ -22,10 +22,6 @@ const LONGEST_DETECT: Duration = Duration::from_secs(600);
 pub(crate) fn read(mut section: Section<'_>) -> ClusterDraft {
     section.what = "[cluster]".to_owned();
     section.need("name", "name = \"…\"");
-    let tie_break = "run three servers, or two that stop rather than guess; take the key out";
-    section.unsupported("witness", "a witness as tie-break (`witness`)", tie_break);
-    section.unsupported("voting_file", "a voting file as tie-break (`voting_file`)", tie_break);
-    section.unsupported("fence", "fencing devices (`fence`)", tie_break);
     let draft = ClusterDraft {
         name: section.string("name"),
         comment: section.comment(),
@@ -34,6 +30,10 @@ pub(crate) fn read(mut section: Section<'_>) -> ClusterDraft {
         port: port(&section, "port", DEFAULT_PORT),
         heartbeat_port: port(&section, "heartbeat_port", DEFAULT_HEARTBEAT_PORT),
     };
+    let tie_break = "run three servers, or two that stop rather than guess; take the key out";
+    section.unsupported("witness", "a witness as tie-break (`witness`)", tie_break);
+    section.unsupported("voting_file", "a voting file as tie-break (`voting_file`)", tie_break);
+    section.unsupported("fence", "fencing devices (`fence`)", tie_break);
     section.finish();
     draft
 }
@@ -66,8 +66,9 @@ fn clock_margin(lease: Duration) -> Duration {
 
 fn read_timing(section: &Section<'_>) -> Option<Timing> {
     let detect = section.positive_duration("detect");
-    let detect_span = section.key_span("detect");
-    let detect_is_wrong = detect.is_none() && detect_span != section.span;
+    let written = section.get("detect").map(Spanned::span);
+    let detect_is_wrong = detect.is_none() && written.is_some();
+    let detect_span = written.unwrap_or_else(|| section.span.clone());
     let table = section.table("timing", "a table [cluster.timing]");
     let timing = match table {
         None => derive(value_or(detect, DEFAULT_DETECT), None),
@@ -182,6 +183,7 @@ fn report_relations(
     detect: &Span,
 ) {
     let derived = derive(timing.detect, None);
+    let mut shown = Vec::new();
     for error in timing.check().err().unwrap_or_default() {
         let (keys, value): (&[&str], Duration) = match &error {
             TimingError::BeatTooShort(_) => (&["beat"], derived.beat),
@@ -194,6 +196,11 @@ fn report_relations(
         };
         let culprit = keys.iter().find_map(|key| overrides.iter().find(|(name, _)| name == key));
         let span = culprit.map_or(detect, |(_, span)| span);
+        // One wrong value can break several relations; the first says it best.
+        if shown.contains(span) {
+            continue;
+        }
+        shown.push(span.clone());
         let first = keys.first().copied().unwrap_or("detect");
         let problem = section
             .reading

@@ -45,7 +45,7 @@ fn split(section: &Section<'_>, text: &Spanned<String>) -> (Option<Spanned<IpAdd
         let problem = section
             .reading
             .problem(Code::BadAddress, &text.span(), format!("{label} names no interface after `%`"))
-            .found(format!("`{device}`"))
+            .found(if device.is_empty() { "nothing".to_owned() } else { format!("`{device}`") })
             .expected("the name of a network interface, such as \"bond0\"")
             .remedy("write \"ADDRESS%DEVICE\", or leave %DEVICE out");
         section.reading.add(problem);

@@ -1,38 +1,24 @@
 //! `[[heartbeat]]`: a heartbeat path between all servers; the first has the highest priority.
 
-use crate::{
-    draft::HeartbeatDraft,
-    reader::{Section, unsupported},
-};
+use crate::{draft::HeartbeatDraft, reader::Section};
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Lan,
-    Com,
-    Disk,
-}
+const KINDS: [(&str, ()); 1] = [("lan", ())];
 
-const KINDS: [(&str, Kind); 3] = [("lan", Kind::Lan), ("com", Kind::Com), ("disk", Kind::Disk)];
+const PLANNED: [(&str, &str); 2] = [
+    ("com", "heartbeats over a serial line (kind = \"com\")"),
+    ("disk", "heartbeats over a shared disk (kind = \"disk\")"),
+];
 
-/// `None` for a kind that this version cannot do: it has been reported.
 pub(crate) fn read(section: Section<'_>) -> HeartbeatDraft {
-    section.need("kind", "kind = \"lan\"");
     let span = section.span.clone();
-    let kind = section.choice("kind", &KINDS);
-    if let Some(other) = &kind {
-        let what = match other.get_ref() {
-            Kind::Lan => None,
-            Kind::Com => Some("heartbeats over a serial line (kind = \"com\")"),
-            Kind::Disk => Some("heartbeats over a shared disk (kind = \"disk\")"),
-        };
-        if let Some(what) = what {
-            // The other keys of this kind are not judged: one error is enough.
-            let remedy = "take this [[heartbeat]] out, and add one with kind = \"lan\" for each network";
-            unsupported(section.reading, &other.span(), what, remedy);
-            return HeartbeatDraft { network: None, span };
-        }
+    let remedy = "take this [[heartbeat]] out, and add one with kind = \"lan\" for each network";
+    if section.unsupported_word("kind", &PLANNED, remedy) {
+        // The other keys of such a path are not judged: one error is enough.
+        return HeartbeatDraft { network: None, span };
     }
+    section.need("kind", "kind = \"lan\"");
     section.need("network", "network = \"…\": the name of a [[network]]");
+    section.choice("kind", &KINDS);
     let network = section.string("network");
     section.finish();
     HeartbeatDraft { network, span }

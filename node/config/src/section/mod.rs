@@ -19,7 +19,8 @@ use crate::{draft::Draft, reader::Section, source::Reading};
 /// Reads the whole file.
 pub(crate) fn read(reading: &Reading, root: &Spanned<DeTable<'_>>) -> Draft {
     // What is missing altogether is shown at the beginning of the file.
-    let file = Section::new(reading, "the file".to_owned(), 0..0, root.get_ref());
+    let mut file = Section::new(reading, "the file".to_owned(), 0..0, root.get_ref());
+    file.is_file = true;
     file.need("cluster", "a section [cluster] with the cluster's name");
     file.need("network", "a section [[network]] for each subnet that the servers share");
     file.need("server", "a section [[server]] for each server");

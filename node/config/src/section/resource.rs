@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use crate::{
     draft::{KindDraft, ResourceDraft},
-    reader::{Section, unsupported},
+    reader::Section,
     section::{exec, floating_ip},
 };
 
@@ -21,11 +21,11 @@ pub(crate) const FINAL_ACTIONS: [(&str, FinalAction); 4] = [
 pub(crate) enum Type {
     Exec,
     FloatingIp,
-    MirrorDisk,
 }
 
-const TYPES: [(&str, Type); 3] =
-    [("exec", Type::Exec), ("floating_ip", Type::FloatingIp), ("mirror_disk", Type::MirrorDisk)];
+const TYPES: [(&str, Type); 2] = [("exec", Type::Exec), ("floating_ip", Type::FloatingIp)];
+
+const PLANNED: [(&str, &str); 1] = [("mirror_disk", "mirrored disks (type = \"mirror_disk\")")];
 
 /// An address that is not free now may be in a moment, so it is tried more often than a program.
 pub(crate) fn default_start_failure(kind: Type) -> StartFailurePolicy {
@@ -41,7 +41,12 @@ pub(crate) const DEFAULT_STOP_FAILURE: StopFailurePolicy =
 pub(crate) fn read(section: Section<'_>) -> ResourceDraft {
     section.need("name", "name = \"…\"");
     section.need("type", "type = \"exec\" or type = \"floating_ip\"");
-    let kind = section.choice("type", &TYPES);
+    let planned = section.unsupported_word(
+        "type",
+        &PLANNED,
+        "take this resource out; use storage that both servers reach by themselves",
+    );
+    let kind = if planned { None } else { section.choice("type", &TYPES) };
     let name = section.string("name");
     let start_policy = start_failure(&section, kind.as_ref().map_or(Type::Exec, |kind| *kind.get_ref()));
     let mut draft = ResourceDraft {
@@ -52,23 +57,18 @@ pub(crate) fn read(section: Section<'_>) -> ResourceDraft {
         on_stop_failure: stop_failure(&section),
         kind: None,
     };
-    match kind {
-        // Which other keys make sense depends on the type: without it they are not judged.
-        None => {}
-        Some(kind) => match kind.get_ref() {
-            Type::Exec => {
-                draft.kind = exec::read(&section).map(KindDraft::Exec);
-                section.finish();
-            }
-            Type::FloatingIp => {
-                draft.kind = Some(KindDraft::FloatingIp(floating_ip::read(&section)));
-                section.finish();
-            }
-            Type::MirrorDisk => {
-                let remedy = "take this resource out; use storage that both servers reach by themselves";
-                unsupported(section.reading, &kind.span(), "mirrored disks (type = \"mirror_disk\")", remedy);
-            }
-        },
+    match kind.map(Spanned::into_inner) {
+        // Which other keys make sense depends on the type: without it only these are judged.
+        None if planned => {}
+        None => section.finish_missing(),
+        Some(Type::Exec) => {
+            draft.kind = exec::read(&section).map(KindDraft::Exec);
+            section.finish();
+        }
+        Some(Type::FloatingIp) => {
+            draft.kind = Some(KindDraft::FloatingIp(floating_ip::read(&section)));
+            section.finish();
+        }
     }
     draft
 }
