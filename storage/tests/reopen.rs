@@ -146,6 +146,19 @@ fn a_newer_format_is_refused() {
     assert!(why.to_string().contains("has format 2, this version of Tasuki knows formats up to 1"), "{why}");
 }
 
+/// sled itself would call the store corrupt from then on.
+#[tokio::test]
+async fn a_start_up_that_was_interrupted_does_no_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    append(&mut reopen(dir.path()).unwrap().log, 0..20).await.unwrap();
+    drop(sled_of(dir.path()));
+    for torn in [&b""[..], b"half a snapshot of sled"] {
+        fs::write(dir.path().join("registry.sled/snap.FFFFFFFFFFFFFFFF.generating"), torn).unwrap();
+        let mut log = reopen(dir.path()).unwrap().log;
+        assert_eq!(log.try_get_log_entries(..).await.unwrap().len(), 20);
+    }
+}
+
 #[tokio::test]
 async fn a_hole_in_the_log_is_noticed() {
     let dir = tempfile::tempdir().unwrap();

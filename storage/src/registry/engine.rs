@@ -42,6 +42,8 @@ impl Engine {
         let until = Instant::now() + options.patience;
         let lock = lock(dir, until)?;
         let folder = dir.join("registry.sled");
+        check_space(dir, options.reserve / 2).map_err(|e| StoreError::io("open", dir, e))?;
+        remove_unfinished(&folder).map_err(|e| StoreError::io("clean", &folder, e))?;
         let db = open_sled(dir, &folder, options.cache, until)?;
         let tree = |name: &str| db.open_tree(name).map_err(|e| StoreError::io("open", &folder, from_sled(e)));
         let (log, meta) = (tree(keys::LOG_TREE)?, tree(keys::META_TREE)?);
@@ -77,13 +79,9 @@ impl Engine {
     }
 
     /// Refuses while the reserve is touched: sled must never meet a full disk in the middle of a
-    /// write, and opening it again needs space too.
+    /// write, and half of the reserve is for opening it again.
     pub(crate) fn check_space(&self) -> io::Result<()> {
-        let disk = rustix::fs::statvfs(&self.dir)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve {
-            return Err(StoreError::DiskFull { dir: self.dir.clone() }.into());
-        }
-        Ok(())
+        check_space(&self.dir, self.reserve)
     }
 
     pub(crate) fn read<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
@@ -116,6 +114,31 @@ fn lock(dir: &Path, until: Instant) -> Result<File, StoreError> {
             Err(e) => return Err(StoreError::io("lock", &path, e.into())),
         }
     }
+}
+
+fn check_space(dir: &Path, reserve: u64) -> io::Result<()> {
+    let disk = rustix::fs::statvfs(dir)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < reserve {
+        return Err(StoreError::DiskFull { dir: dir.to_owned() }.into());
+    }
+    Ok(())
+}
+
+/// sled writes a start-up snapshot when it is opened. One that a kill, a power loss or a full disk
+/// left half-written it would take for the newest, and call the whole store corrupt for ever. It
+/// is only a shortcut to what sled's log has.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|ending| ending == "generating") {
+            tracing::warn!(path = %path.display(), "removing a start-up snapshot that was not finished");
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_sled(dir: &Path, folder: &Path, cache: u64, until: Instant) -> Result<sled::Db, StoreError> {
