@@ -1,0 +1,77 @@
+//! Questions to the same face of other servers, with this server's certificate.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tasuki_core::ids::{Revision, ServerName};
+use tasuki_proto::v1::{self as wire, config_client::ConfigClient};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+
+use crate::{
+    app::{Fleet, ports::LocalCheck},
+    identity::Identity,
+};
+
+/// One address is given up after this.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// A server is given this long to check and to apply.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+
+/// The other servers, over mutual TLS.
+pub struct PeerFleet {
+    identity: Identity,
+}
+
+impl PeerFleet {
+    /// Calls with this server's certificate.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self { identity }
+    }
+}
+
+#[async_trait]
+impl Fleet for PeerFleet {
+    async fn check_there(
+        &self,
+        server: &ServerName,
+        addresses: &[IpAddr],
+        port: u16,
+        text: &str,
+        wait_for: Revision,
+    ) -> Result<LocalCheck, String> {
+        let mut last = "it has no address".to_owned();
+        for address in addresses {
+            let address = SocketAddr::new(*address, port);
+            let channel = match connect(address, self.identity.client_tls(server)).await {
+                Ok(channel) => channel,
+                Err(why) => {
+                    last = format!("{address} cannot be reached ({why})");
+                    continue;
+                }
+            };
+            let request = wire::CheckHereRequest { text: text.to_owned(), wait_for: wait_for.0 };
+            let mut client = ConfigClient::new(channel);
+            match tokio::time::timeout(ANSWER_WITHIN, client.check_here(request)).await {
+                Ok(Ok(answer)) => {
+                    let answer = answer.into_inner();
+                    return Ok(LocalCheck { revision: Revision(answer.revision), problems: answer.problems });
+                }
+                Ok(Err(status)) => last = format!("{address} answered: {}", status.message()),
+                Err(_) => last = format!("{address} did not answer within {ANSWER_WITHIN:?}"),
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn connect(address: SocketAddr, tls: ClientTlsConfig) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(format!("https://{address}"))
+        .and_then(|endpoint| endpoint.connect_timeout(CONNECT_WITHIN).tls_config(tls))
+        .map_err(|error| error.to_string())?;
+    let connected = tokio::time::timeout(CONNECT_WITHIN * 2, endpoint.connect()).await;
+    connected.map_err(|_| "no answer".to_owned())?.map_err(|error| super::serve::chain(&error))
+}
