@@ -62,9 +62,11 @@ pub fn entry_of_size(index: u64, size: usize) -> Entry {
     Entry::new(log_id(index), openraft::EntryPayload::Normal(proposal(index, size)))
 }
 
-/// The entry that belongs at an index: mostly small, every ninth in several parts.
+/// The entry that belongs at an index: mostly small, every ninth large, and every third twenty all
+/// large. (Many large values in a row are what sled would put into files that nobody syncs.)
 pub fn entry(index: u64) -> Entry {
-    entry_of_size(index, if index % 9 == 5 { 20_000 } else { (index * 37 % 600) as usize })
+    let large = index % 9 == 5 || index / 20 % 3 == 1;
+    entry_of_size(index, if large { 20_000 } else { (index * 37 % 600) as usize })
 }
 
 pub async fn append(log: &mut LogStore, indexes: std::ops::Range<u64>) -> Result<(), String> {
