@@ -20,7 +20,9 @@ use tokio_rustls::{
             WebPkiServerVerifier,
             danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         },
-        crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature},
+        crypto::{
+            CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+        },
         pki_types::{CertificateDer, ServerName as TlsName, TrustAnchor, UnixTime},
     },
 };
@@ -29,8 +31,8 @@ use tonic::transport::ClientTlsConfig;
 use super::{
     Caller, IdentityError, Token,
     caller::names_of,
-    tls::{choose_provider, explain_tls, server_domain},
     pki,
+    tls::{choose_provider, explain_tls, server_domain},
 };
 
 /// A server of the token's cluster, and the authority that proves it.
@@ -47,9 +49,7 @@ impl Authority {
     #[must_use]
     pub fn client_tls(&self) -> ClientTlsConfig {
         choose_provider();
-        ClientTlsConfig::new()
-            .trust_anchor(self.anchor.clone())
-            .domain_name(server_domain(&self.server))
+        ClientTlsConfig::new().trust_anchor(self.anchor.clone()).domain_name(server_domain(&self.server))
     }
 }
 

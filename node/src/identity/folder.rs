@@ -141,8 +141,8 @@ impl Folder {
             [(SERVER_KEY, &pki.server_key, &chain[0]), (CA_KEY, &pki.ca_key, &ca[0])]
         {
             let key = KeyPair::from_pem(key).map_err(|e| self.damaged(name, e.to_string()))?;
-            let parsed =
-                webpki::EndEntityCert::try_from(certificate).map_err(|e| self.damaged(name, e.to_string()))?;
+            let parsed = webpki::EndEntityCert::try_from(certificate)
+                .map_err(|e| self.damaged(name, e.to_string()))?;
             if !parsed.subject_public_key_info().ends_with(key.public_key_raw()) {
                 return Err(self.damaged(name, "it is not the key of the certificate beside it".into()));
             }

@@ -114,8 +114,8 @@ impl Identity {
         cluster: Option<&str>,
         server: Option<&ServerName>,
     ) -> Result<(), IdentityError> {
-        let same = cluster.is_none_or(|c| c == self.facts.cluster)
-            && server.is_none_or(|s| *s == self.facts.server);
+        let same =
+            cluster.is_none_or(|c| c == self.facts.cluster) && server.is_none_or(|s| *s == self.facts.server);
         if same {
             return Ok(());
         }

@@ -179,8 +179,7 @@ fn an_answer_of_another_cluster_is_not_kept() {
     let other = found(&data.path().join("two"));
     let server = ServerName::new("lala");
     let request = KeyRequest::new(&data.path().join("lala"), &server).unwrap();
-    let welcome =
-        other.issue_server(&server, RaftId(2), &[], &request.public_key(), Incarnation(0)).unwrap();
+    let welcome = other.issue_server(&server, RaftId(2), &[], &request.public_key(), Incarnation(0)).unwrap();
     let error = request.store(welcome, &founder.new_token().unwrap()).unwrap_err();
     assert_eq!(error.code(), "TSK-1108");
     assert_eq!(Identity::load(&data.path().join("lala")).unwrap_err().code(), "TSK-1102");

@@ -3,7 +3,12 @@
 use std::error::Error;
 
 use tasuki_core::ids::ServerName;
-use tokio_rustls::rustls::{self, AlertDescription, CertificateError, crypto::ring};
+use tokio_rustls::rustls::{
+    self,
+    AlertDescription::{BadCertificate, CertificateExpired, DecryptError, UnknownCA},
+    CertificateError,
+    crypto::ring,
+};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity as PemIdentity, ServerTlsConfig};
 
 use super::{Credentials, Identity};
@@ -65,18 +70,30 @@ impl Credentials {
 pub fn explain_tls(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
+        let io = error.downcast_ref::<std::io::Error>();
         // tokio wraps what rustls says into an `io::Error`, whose `source` skips it.
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|e| e.downcast_ref::<rustls::Error>());
+        let inner = io.and_then(std::io::Error::get_ref).and_then(|e| e.downcast_ref::<rustls::Error>());
         if let Some(tls) = inner.or_else(|| error.downcast_ref::<rustls::Error>()) {
             return Some(explain(tls));
+        }
+        // An alert that comes after the handshake (TLS 1.3 refuses clients late) passes through
+        // HTTP/2, which keeps nothing but its text.
+        if let Some(alert) = io.map(ToString::to_string).and_then(|t| Some(t.split_once(ALERT)?.1.to_owned()))
+        {
+            let known = [UnknownCA, DecryptError, BadCertificate, CertificateExpired];
+            let found = known.into_iter().find(|a| alert.starts_with(&format!("{a:?}")));
+            return Some(match found {
+                Some(found) => explain(&rustls::Error::AlertReceived(found)),
+                None => format!("TLS: {ALERT}{alert} (TSK-1111)"),
+            });
         }
         next = error.source();
     }
     None
 }
+
+/// How rustls begins what it says of an alert.
+const ALERT: &str = "received fatal alert: ";
 
 fn explain(error: &rustls::Error) -> String {
     let text = match error {
@@ -89,12 +106,10 @@ fn explain(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(CertificateError::InvalidPurposeContext { .. }) => {
             "its certificate is not a server's"
         }
-        rustls::Error::AlertReceived(
-            AlertDescription::UnknownCA | AlertDescription::DecryptError | AlertDescription::BadCertificate,
-        ) => "it says that our certificate is of another cluster",
-        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
-            "it says that our certificate has expired"
+        rustls::Error::AlertReceived(UnknownCA | DecryptError | BadCertificate) => {
+            "it says that our certificate is of another cluster"
         }
+        rustls::Error::AlertReceived(CertificateExpired) => "it says that our certificate has expired",
         rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS",
         other => return format!("TLS: {other} (TSK-1111)"),
     };

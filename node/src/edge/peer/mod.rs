@@ -1,1 +1,31 @@
-//! The calls between servers.
+//! The calls and heartbeats between servers: the ports `PeerTransport` and `LinkSocket` made real.
+//!
+//! ```text
+//!            calls (gRPC, mutual TLS)                    heartbeats (UDP, HMAC)
+//!   transport.rs ── every LAN path, hedged          link_socket.rs ── one socket a network
+//!        │                                               │
+//!   server.rs ───── who calls? which lineage?       datagram.rs ───── sealed, never replayed
+//!        └──────────────┬── cuts.rs: paths cut on purpose ┘
+//! ```
+
+mod cuts;
+mod datagram;
+mod link_socket;
+mod path;
+mod server;
+mod snapshot;
+mod transport;
+
+pub use self::{
+    cuts::{CUTS_VARIABLE, Cuts},
+    link_socket::{LinkCounts, UdpLinks},
+    server::{PeerHandler, PeerService, peer_service},
+    transport::{GrpcPeers, PeerSettings},
+};
+
+/// The largest message of a unary call, in bytes. Raft batches stay far below it; what is larger
+/// is a mistake or an attack.
+const MESSAGE_LIMIT: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests;
