@@ -88,8 +88,13 @@ impl StoreError {
         }
     }
 
-    /// Wraps an error of the operating system; a full disk becomes [`StoreError::DiskFull`].
+    /// Wraps an error of the operating system; a full disk becomes [`StoreError::DiskFull`], and
+    /// what is one of ours already comes out as it was.
     pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+        let source = match source.downcast::<Self>() {
+            Ok(ours) => return ours,
+            Err(source) => source,
+        };
         if is_full(&source) {
             return Self::DiskFull { dir: path.to_owned() };
         }

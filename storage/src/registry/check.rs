@@ -60,10 +60,8 @@ fn fall_back(engine: &Engine, purged: LogId, covered: Option<LogId>) -> Result<O
             purged.index
         )));
     }
-    engine
-        .write(keys::PURGED_KEY, &covered)
-        .and_then(|()| engine.sync())
-        .map_err(|e| StoreError::io("write", engine.dir(), e))?;
+    engine.write(keys::PURGED_KEY, &covered).map_err(|e| StoreError::io("write", engine.dir(), e))?;
+    engine.sync()?;
     tracing::warn!(from, to = purged.index, "an older snapshot serves; the log since then is applied again");
     Ok(covered)
 }

@@ -73,9 +73,14 @@ impl Engine {
     }
 
     /// Everything written so far is on the disk when this returns.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.db.flush().map_err(from_sled)?;
-        self.file.sync_data()
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        let synced = self.db.flush().map_err(from_sled).and_then(|_| self.file.sync_data());
+        synced.map_err(|e| StoreError::io("sync", &self.dir, e))
+    }
+
+    /// What sled could not do, with the folder and a code.
+    pub(crate) fn failed(&self, what: &'static str, error: sled::Error) -> StoreError {
+        StoreError::io(what, &self.dir, from_sled(error))
     }
 
     /// Refuses while the reserve is touched: sled must never meet a full disk in the middle of a
@@ -85,13 +90,13 @@ impl Engine {
     }
 
     pub(crate) fn read<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
-        let Some(json) = self.meta.get(key).map_err(from_sled)? else { return Ok(None) };
+        let Some(json) = self.meta.get(key).map_err(|e| self.failed("read", e))? else { return Ok(None) };
         Ok(Some(serde_json::from_slice(&json)?))
     }
 
     /// Not on the disk before the next [`Engine::sync`].
     pub(crate) fn write<T: Serialize>(&self, key: &str, value: &T) -> io::Result<()> {
-        self.meta.insert(key, serde_json::to_vec(value)?).map_err(from_sled)?;
+        self.meta.insert(key, serde_json::to_vec(value)?).map_err(|e| self.failed("write", e))?;
         Ok(())
     }
 }

@@ -69,7 +69,7 @@ impl Flusher {
         match self {
             Self::Grouped(queue) => queue.send(waiter).map_err(|_| gone()),
             Self::Inline(engine) => {
-                waiter.complete(engine.sync());
+                waiter.complete(engine.sync().map_err(io::Error::from));
                 Ok(())
             }
         }
@@ -89,8 +89,8 @@ fn flush_groups(engine: &Engine, waiting: &mpsc::Receiver<Waiter>) {
         if failed.is_none()
             && let Err(error) = engine.sync()
         {
-            tracing::error!(%error, dir = %engine.dir().display(), "TSK-1205: the registry cannot be synced");
-            failed = Some(error);
+            tracing::error!(%error, "the registry acknowledges nothing more until it is opened again");
+            failed = Some(error.into());
         }
         for waiter in group {
             waiter.complete(failed.as_ref().map_or(Ok(()), |error| Err(copy_of(error))));

@@ -85,10 +85,10 @@ pub(crate) fn bind(engine: &Engine, identity: &Identity) -> Result<(), StoreErro
             found,
             expected: identity.to_string(),
         }),
-        None => engine
-            .check_space()
-            .and_then(|()| engine.write(keys::IDENTITY_KEY, identity))
-            .and_then(|()| engine.sync())
-            .map_err(|e| StoreError::io("write", engine.dir(), e)),
+        None => {
+            let written = engine.check_space().and_then(|()| engine.write(keys::IDENTITY_KEY, identity));
+            written.map_err(|e| StoreError::io("write", engine.dir(), e))?;
+            engine.sync()
+        }
     }
 }

@@ -52,9 +52,9 @@ impl LogStore {
     fn remove(&self, indexes: Range<u64>) -> io::Result<()> {
         let mut batch = sled::Batch::default();
         for key in self.engine.log.range(keys::key_range(indexes)).keys() {
-            batch.remove(key.map_err(from_sled)?);
+            batch.remove(key.map_err(|e| self.engine.failed("read", e))?);
         }
-        self.engine.log.apply_batch(batch).map_err(from_sled)
+        Ok(self.engine.log.apply_batch(batch).map_err(|e| self.engine.failed("write", e))?)
     }
 }
 
@@ -82,7 +82,7 @@ impl RaftLogStorage<Registry> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<Registry>, io::Error> {
         let purged = *self.purged();
-        let last = self.engine.log.last().map_err(from_sled)?;
+        let last = self.engine.log.last().map_err(|e| self.engine.failed("read", e))?;
         let last = last.and_then(|(key, _)| keys::read_key(&key)).map(|(index, _)| index);
         let last = last.filter(|last| purged.is_none_or(|purged| *last > purged.index));
         let last = match last {
@@ -127,7 +127,7 @@ impl RaftLogStorage<Registry> for LogStore {
                 batch.insert(&key, bytes);
             }
         }
-        self.engine.log.apply_batch(batch).map_err(from_sled)?;
+        self.engine.log.apply_batch(batch).map_err(|e| self.engine.failed("write", e))?;
         self.flusher.complete(flushed)
     }
 

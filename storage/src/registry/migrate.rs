@@ -1,7 +1,7 @@
 //! Older formats become the current one when the store is opened; newer ones are refused.
 
 use super::{engine::Engine, keys};
-use crate::{StoreError, error::from_sled};
+use crate::StoreError;
 
 /// Upgrades step by step. A crash in the middle leaves the old format in force; the next opening
 /// starts over.
@@ -39,7 +39,7 @@ fn found(engine: &Engine) -> Result<Found, StoreError> {
 
 fn set_format(engine: &Engine) -> Result<(), StoreError> {
     engine.meta.insert(keys::FORMAT_KEY, &keys::FORMAT.to_be_bytes()).map_err(|e| fail(engine, e))?;
-    engine.sync().map_err(|e| StoreError::io("sync", engine.dir(), e))
+    engine.sync()
 }
 
 /// Format 0 kept each entry whole; format 1 keeps it in parts with a checksum.
@@ -68,7 +68,7 @@ fn from_v0(engine: &Engine) -> Result<(), StoreError> {
         }
     }
     // All of the new before the new format is in force, and that before the old goes.
-    engine.sync().map_err(|e| StoreError::io("sync", engine.dir(), e))?;
+    engine.sync()?;
     set_format(engine)?;
     drop((old_log, old_meta));
     drop_v0(engine)
@@ -89,5 +89,5 @@ fn has_tree(engine: &Engine, name: &str) -> bool {
 }
 
 fn fail(engine: &Engine, error: sled::Error) -> StoreError {
-    StoreError::io("read or upgrade", engine.dir(), from_sled(error))
+    engine.failed("read or upgrade", error)
 }

@@ -107,7 +107,7 @@ pub fn open(dir: &Path, options: &OpenOptions) -> Result<RegistryStore, StoreErr
     let shelf = Shelf::on_disk(&dir.join("snapshots"))?;
     let snapshot = shelf.newest()?;
     let purged = check::log(&engine, snapshot.as_ref())?;
-    engine.sync().map_err(|e| StoreError::io("sync", dir, e))?;
+    engine.sync()?;
 
     let flusher = Flusher::start(&engine, options.flush)?;
     let log = LogStore::new(Arc::clone(&engine), flusher, shelf.clone(), purged);
