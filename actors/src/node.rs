@@ -1,47 +1,193 @@
-//! (being written)
-#![allow(missing_docs, clippy::unused_async)]
-use std::sync::Arc;
+//! One node: the shared context, the root of the tree, and the router of datagrams.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tasuki_core::{ids::*, membership::view::View, reason::Reason, registry::*};
-use tokio::sync::{broadcast, watch};
+use ractor::{Actor, ActorRef};
+use tasuki_core::{
+    ids::{Incarnation, Revision, ServerName},
+    membership::view::View,
+    reason::Reason,
+    registry::{Author, Command, Key, State, state::AfterStop},
+};
+use tokio::{
+    sync::{Mutex, broadcast, mpsc, watch},
+    task::JoinHandle,
+};
 
-use crate::{handle::*, ports::*};
+use crate::{
+    context::{Context, NodeOptions},
+    handle::{Accepted, Event, NodeHandle, NodeStatus, RaftStatus, RegistryError},
+    ohas::{
+        self,
+        crs::{agents::Agents, groups::Groups},
+        registry::presence_actor::PresenceMsg,
+        sync::{
+            gossip_actor::GossipMsg,
+            lease_actor::LeaseMsg,
+            link_actor::{LinkMessage, Links},
+        },
+    },
+    ports::{Datagram, PeerError, PeerMethod, Ports},
+    propose,
+    supervise::{Slot, Supervisor, SupervisorMsg},
+};
 
-pub struct Inner;
+/// Events that a slow subscriber may lag behind.
+const EVENTS: usize = 1024;
+
+/// A running node.
+pub struct Inner {
+    context: Arc<Context>,
+    root: ActorRef<SupervisorMsg>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Starts the actor tree of one node. The receiver resolves when the tree has ended by itself: a
+/// restart limit was exceeded, and the guard has to start a new incarnation.
+///
+/// # Errors
+/// When a part does not start: a store that cannot be opened, for example.
+pub async fn start(options: NodeOptions, ports: Ports) -> Result<(NodeHandle, JoinHandle<()>), String> {
+    let incoming = ports.links.incoming();
+    let context = Arc::new(Context {
+        boot: ports.clock.boot_id(),
+        registry: watch::Sender::new(Arc::new(State::default())),
+        applied: watch::Sender::new(0),
+        raft: watch::Sender::new(None),
+        raft_status: watch::Sender::new(RaftStatus::default()),
+        lease: watch::Sender::new(None),
+        leading: watch::Sender::new(None),
+        incarnation: watch::Sender::new(Incarnation(0)),
+        view: watch::Sender::new(Arc::new(View::default())),
+        events: broadcast::Sender::new(EVENTS),
+        healthy: AtomicBool::new(true),
+        leaving: watch::Sender::new(false),
+        links: Links::default(),
+        lease_actor: Slot::default(),
+        gossip_actor: Slot::default(),
+        placement_actor: Slot::default(),
+        presence_actor: Slot::default(),
+        groups_actor: Slot::default(),
+        groups: Groups::default(),
+        agents: Agents::default(),
+        ports,
+        options,
+    });
+    let spawned = Actor::spawn(None, Supervisor, ohas::children(&context)).await;
+    let (root, ended) = spawned.map_err(|error| error.to_string())?;
+    let mut tasks = Vec::new();
+    if let Some(incoming) = incoming {
+        tasks.push(tokio::spawn(route(context.clone(), incoming)));
+    }
+    let inner = Inner { context, root, tasks: Mutex::new(tasks) };
+    Ok((NodeHandle { inner: Arc::new(inner) }, ended))
+}
+
+/// Hands every datagram to the actor it is for. A task of its own: its receiver outlives actors.
+async fn route(context: Arc<Context>, mut incoming: mpsc::Receiver<Datagram>) {
+    while let Some(Datagram { from, path, body }) = incoming.recv().await {
+        match postcard::from_bytes(&body) {
+            Ok(LinkMessage::Beat { seq, echo }) => context.links.beat(&(from, path), seq, echo),
+            Ok(LinkMessage::Ask(request)) => {
+                context.lease_actor.cast(LeaseMsg::Ask(from, request));
+            }
+            Ok(LinkMessage::Granted(grant)) => {
+                context.lease_actor.cast(LeaseMsg::Granted(grant));
+            }
+            Ok(LinkMessage::Gossip(data)) => {
+                context.gossip_actor.cast(GossipMsg::Heard(data));
+            }
+            Err(error) => tracing::debug!(%from, %error, "a datagram of another version"),
+        }
+    }
+}
 
 impl Inner {
     pub fn watch(&self) -> watch::Receiver<Arc<State>> {
-        unimplemented!()
+        self.context.registry.subscribe()
     }
+
     pub async fn read(&self) -> Result<Arc<State>, RegistryError> {
-        unimplemented!()
+        propose::read(&self.context).await
     }
+
     pub async fn propose(
         &self,
-        _: Author,
-        _: Command,
-        _: Option<Reason>,
-        _: Vec<(Key, Revision)>,
+        author: Author,
+        command: Command,
+        reason: Option<Reason>,
+        read: Vec<(Key, Revision)>,
     ) -> Result<Accepted, RegistryError> {
-        unimplemented!()
+        propose::propose(&self.context, author, command, reason, read).await
     }
+
     pub fn view(&self) -> Arc<View> {
-        unimplemented!()
+        self.context.view.borrow().clone()
     }
+
     pub fn status(&self) -> NodeStatus {
-        unimplemented!()
+        NodeStatus {
+            server: self.context.me().clone(),
+            lineage: self.context.state().lineage.clone(),
+            incarnation: *self.context.incarnation.borrow(),
+            lease_end: *self.context.lease.borrow(),
+            now: self.context.ports.clock.now(),
+            raft: self.context.raft_status.borrow().clone(),
+        }
     }
+
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        unimplemented!()
+        self.context.events.subscribe()
     }
-    pub async fn serve_peer(&self, _: &ServerName, _: PeerMethod, _: Bytes) -> Result<Bytes, PeerError> {
-        unimplemented!()
+
+    pub async fn serve_peer(
+        &self,
+        _from: &ServerName,
+        method: PeerMethod,
+        body: Bytes,
+    ) -> Result<Bytes, PeerError> {
+        let raft = self.context.raft.borrow().clone();
+        let raft = raft.ok_or_else(|| PeerError::Unreachable("the registry is starting".into()))?;
+        raft.serve_peer(method, &body).await
     }
+
     pub async fn tree(&self) -> String {
-        unimplemented!()
+        match self.root.call(SupervisorMsg::Tree, Some(Duration::from_secs(2))).await {
+            Ok(ractor::rpc::CallResult::Success(tree)) => tree.render(),
+            _ => "the tree does not answer\n".into(),
+        }
     }
+
+    /// Leaves in order when there is a quorum. Without one the lease ends by itself, and the guard
+    /// stops what runs.
     pub async fn stop(&self) {
-        unimplemented!()
+        let me = self.context.me().clone();
+        let command = Command::ServerLeave { server: me.clone(), after: AfterStop::Nothing };
+        let left = propose::propose(&self.context, Author::Server(me), command, None, Vec::new()).await;
+        if let Err(error) = left {
+            tracing::warn!(%error, "stopping without the cluster");
+            self.context.presence_actor.cast(PresenceMsg::Leave(AfterStop::Nothing));
+        }
+    }
+
+    /// Ends every actor at once, without leaving: for tests, and after the guard said so.
+    pub async fn abandon(&self) {
+        let _ = self.root.stop_and_wait(None, Some(Duration::from_secs(5))).await;
+        for task in self.tasks.lock().await.drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.root.stop(None);
+        for task in self.tasks.get_mut().drain(..) {
+            task.abort();
+        }
     }
 }

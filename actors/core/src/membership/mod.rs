@@ -4,3 +4,4 @@ pub mod lease;
 pub mod link;
 pub mod verdict;
 pub mod view;
+pub mod voters;

@@ -1,0 +1,161 @@
+//! What all actors of one node share: ports, what was last seen, and where the others are.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use tasuki_core::{
+    config::ClusterConfig,
+    ids::{BootId, Incarnation, Lineage, RaftId, ServerName, Term},
+    membership::view::View,
+    registry::State,
+    time::Timestamp,
+    timing::Timing,
+};
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    handle::{Event, RaftStatus},
+    ohas::{
+        crs::{
+            agents::Agents,
+            groups::{Groups, GroupsMsg},
+            placement_actor::PlacementMsg,
+        },
+        registry::{presence_actor::PresenceMsg, raft_node::RaftNode},
+        sync::{gossip_actor::GossipMsg, lease_actor::LeaseMsg, link_actor::Links},
+    },
+    ports::Ports,
+    supervise::Slot,
+};
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// This server.
+    pub server: ServerName,
+    /// Its place in Raft.
+    pub raft_id: RaftId,
+    /// Its registry's lineage.
+    pub lineage: Lineage,
+    /// The number of this start, durable and above all before on this machine.
+    pub incarnation: Incarnation,
+    /// The folder of the registry's store.
+    pub store: PathBuf,
+    /// The configuration that it was founded or joined with; the registry's own counts as soon as
+    /// there is one.
+    pub config: ClusterConfig,
+    /// Whether this server founds the cluster.
+    pub founder: bool,
+}
+
+/// Leading, as the lease table has it: an entry of this term has been applied (R3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leading {
+    /// The term.
+    pub term: Term,
+    /// Since when.
+    pub since: Timestamp,
+    /// The servers whose lease is being renewed.
+    pub fit: BTreeSet<ServerName>,
+}
+
+/// Shared by all actors of one node.
+pub struct Context {
+    /// As started.
+    pub options: NodeOptions,
+    /// This boot.
+    pub boot: BootId,
+    /// The outside.
+    pub ports: Ports,
+    /// The registry as applied here.
+    pub registry: watch::Sender<Arc<State>>,
+    /// The last log entry applied here.
+    pub applied: watch::Sender<u64>,
+    /// Raft, while it runs.
+    pub raft: watch::Sender<Option<RaftNode>>,
+    /// Raft, as seen here.
+    pub raft_status: watch::Sender<RaftStatus>,
+    /// The end of this server's lease.
+    pub lease: watch::Sender<Option<Timestamp>>,
+    /// This server's leadership, if it leads and may decide.
+    pub leading: watch::Sender<Option<Leading>>,
+    /// The incarnation that the registry knows; zero before.
+    pub incarnation: watch::Sender<Incarnation>,
+    /// What is believed of the others.
+    pub view: watch::Sender<Arc<View>>,
+    /// What happens.
+    pub events: broadcast::Sender<Event>,
+    /// What the second monitor says of the synchronisation service and the groups (R8).
+    pub healthy: AtomicBool,
+    /// This server is on its way out: it takes nothing more.
+    pub leaving: watch::Sender<bool>,
+    /// The heartbeat links.
+    pub links: Links,
+    /// The lease.
+    pub lease_actor: Slot<LeaseMsg>,
+    /// Gossip.
+    pub gossip_actor: Slot<GossipMsg>,
+    /// Placement.
+    pub placement_actor: Slot<PlacementMsg>,
+    /// This server's place in the registry.
+    pub presence_actor: Slot<PresenceMsg>,
+    /// The groups that this server owns.
+    pub groups_actor: Slot<GroupsMsg>,
+    /// The group actors.
+    pub groups: Groups,
+    /// The resource actors.
+    pub agents: Agents,
+}
+
+impl Context {
+    /// This server.
+    #[must_use]
+    pub fn me(&self) -> &ServerName {
+        &self.options.server
+    }
+
+    /// The registry as applied here.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        self.registry.borrow().clone()
+    }
+
+    /// The configuration: the registry's, or the one this server started with.
+    #[must_use]
+    pub fn config(&self) -> ClusterConfig {
+        self.state().config().unwrap_or_else(|| self.options.config.clone())
+    }
+
+    /// All times.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        match &self.registry.borrow().settings {
+            Some(settings) => settings.value.timing.clone(),
+            None => self.options.config.settings.timing.clone(),
+        }
+    }
+
+    /// Whether the lease is held now.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        self.lease.borrow().is_some_and(|end| self.ports.clock.now() < end)
+    }
+
+    /// Tells everybody what happened.
+    pub fn tell(&self, kind: &str, object: impl Into<String>, text: impl Into<String>) {
+        let event = Event {
+            at: self.ports.clock.wall(),
+            boot: self.ports.clock.now(),
+            server: self.me().clone(),
+            object: object.into(),
+            kind: kind.to_owned(),
+            text: text.into(),
+            revision: None,
+        };
+        tracing::info!(kind = %event.kind, object = %event.object, "{}", event.text);
+        let _ = self.events.send(event); // nobody may be listening
+    }
+}

@@ -1,0 +1,142 @@
+//! One resource on this server: starts, stops and probes it through its agent.
+//!
+//! Started by its role's supervisor; owns the operation under way. Lost at a restart: the watch for
+//! the resource's end, and the operation: the group actor is told `AgentReady` and asks again. An
+//! operation that finds its work done says so: nothing is started or stopped twice.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::ResourceKey;
+use crate::{
+    context::Context,
+    ohas::crs::groups::group_actor::GroupMsg,
+    ports::{AgentError, Probe, ResourceOrder},
+    supervise::Slot,
+};
+
+/// What a resource actor is told.
+#[derive(Clone, Debug)]
+pub enum ResourceMsg {
+    /// Look whether it runs, and adopt it if so.
+    Probe(ResourceOrder),
+    /// Start it.
+    Start(ResourceOrder),
+    /// Stop it; a start under way is abandoned.
+    Stop(ResourceOrder),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A probe: it runs, or not.
+    Probed(Result<bool, String>),
+    /// A start.
+    Started(Result<(), String>),
+    /// A stop.
+    Stopped(Result<(), String>),
+    /// It ended by itself.
+    Ended(String),
+}
+
+/// The actor.
+pub struct ResourceActor;
+
+/// Its state.
+pub struct State {
+    context: Arc<Context>,
+    key: ResourceKey,
+    group: Slot<GroupMsg>,
+    under_way: Option<JoinHandle<()>>,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Some(task) = &self.under_way {
+            task.abort();
+        }
+    }
+}
+
+impl Actor for ResourceActor {
+    type Msg = ResourceMsg;
+    type State = State;
+    type Arguments = (Arc<Context>, ResourceKey, Slot<ResourceMsg>, Slot<GroupMsg>);
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<ResourceMsg>,
+        (context, key, slot, group): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        slot.set(me);
+        group.cast(GroupMsg::AgentReady(key.1.clone()));
+        Ok(State { context, key, group, under_way: None })
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<ResourceMsg>,
+        message: ResourceMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(before) = state.under_way.take() {
+            before.abort();
+            let _ = before.await; // it must not run beside what follows
+        }
+        let (agent, group) = (state.context.ports.agent.clone(), state.group.clone());
+        let (resource, epoch) = (state.key.1.clone(), epoch_of(&message));
+        let say = move |outcome| {
+            group.cast(GroupMsg::Outcome(resource.clone(), epoch, outcome));
+        };
+        state.under_way = Some(tokio::spawn(async move {
+            match message {
+                ResourceMsg::Probe(order) => match agent.probe(&order).await {
+                    Ok(Probe::Running(ended)) => {
+                        say(Outcome::Probed(Ok(true)));
+                        watch(ended, say).await;
+                    }
+                    Ok(Probe::Stopped) => say(Outcome::Probed(Ok(false))),
+                    Err(error) => say(Outcome::Probed(Err(error.to_string()))),
+                },
+                ResourceMsg::Start(order) => {
+                    let started = match agent.probe(&order).await {
+                        Ok(Probe::Running(ended)) => Ok(ended),
+                        _ => agent.start(&order).await,
+                    };
+                    match started {
+                        Ok(ended) => {
+                            say(Outcome::Started(Ok(())));
+                            watch(ended, say).await;
+                        }
+                        Err(error) => say(Outcome::Started(Err(text(&error)))),
+                    }
+                }
+                ResourceMsg::Stop(order) => {
+                    let stopped = agent.stop(&order).await;
+                    say(Outcome::Stopped(stopped.map_err(|error| text(&error))));
+                }
+            }
+        }));
+        Ok(())
+    }
+}
+
+fn epoch_of(message: &ResourceMsg) -> tasuki_core::ids::Epoch {
+    match message {
+        ResourceMsg::Probe(order) | ResourceMsg::Start(order) | ResourceMsg::Stop(order) => order.epoch,
+    }
+}
+
+fn text(error: &AgentError) -> String {
+    error.to_string()
+}
+
+async fn watch(ended: Option<oneshot::Receiver<String>>, say: impl Fn(Outcome)) {
+    if let Some(ended) = ended
+        && let Ok(how) = ended.await
+    {
+        say(Outcome::Ended(how));
+    }
+}

@@ -1,0 +1,488 @@
+//! One ownership of one group on this server.
+//!
+//! Started by the groups' supervisor; owns the core's [`Lifecycle`]. Lost at a restart: nothing
+//! that runs. The new actor probes, adopts what it finds, and goes on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tasuki_core::{
+    config::{Automatic, GroupConfig, ResourceKind},
+    group::{
+        environment::{Situation, variables},
+        lifecycle::{Action, Event, Lifecycle},
+    },
+    ids::{Epoch, GroupName, ResourceName},
+    reason::Reason,
+    registry::{
+        Author, Command,
+        state::{ClusterMode, GroupReport, GroupState, ResourceReport, ResourceState, StartEvent},
+    },
+};
+
+use crate::{
+    context::Context,
+    follow::Follow,
+    handle::RegistryError,
+    ohas::crs::agents::{
+        Role,
+        resource_actor::{Outcome, ResourceMsg},
+    },
+    ports::{AgentError, ResourceOrder, ResourceSpec},
+    propose::propose,
+    supervise::Slot,
+};
+
+/// What a group actor is told.
+#[derive(Debug)]
+pub enum GroupMsg {
+    /// The registry or the lease has changed.
+    Registry,
+    /// A resource's actor has (re)started: what was asked of it is asked again.
+    AgentReady(ResourceName),
+    /// What came of an operation, under which epoch it was asked for.
+    Outcome(ResourceName, Epoch, Outcome),
+    /// A report was committed, or not.
+    Reported(Result<(), RegistryError>),
+    /// The release was committed, or not.
+    ReleaseDone(Result<(), RegistryError>),
+    /// Time to look for what has become steady, and to repeat what did not get through.
+    Tick,
+}
+
+/// The actor.
+pub struct GroupActor;
+
+/// Its state.
+pub struct State {
+    context: Arc<Context>,
+    me: ActorRef<GroupMsg>,
+    slot: Slot<GroupMsg>,
+    group: GroupName,
+    epoch: Epoch,
+    life: Lifecycle,
+    event: StartEvent,
+    /// What has been asked of each resource and not been answered.
+    asked: BTreeMap<ResourceName, Ask>,
+    /// What the probes have found; complete means that the group may begin.
+    found: BTreeMap<ResourceName, bool>,
+    begun: bool,
+    releasing: Option<Reason>,
+    reporting: Reporting,
+    release: Release,
+    /// Ends noticed while the cluster was suspended.
+    unwatched: Vec<(ResourceName, String)>,
+    _follow: [Follow; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Probe,
+    Start,
+    Stop,
+}
+
+#[derive(Default)]
+struct Reporting {
+    last: Option<GroupReport>,
+    under_way: bool,
+    due: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Release {
+    NotYet,
+    Due,
+    UnderWay,
+    Done,
+}
+
+impl Actor for GroupActor {
+    type Msg = GroupMsg;
+    type State = State;
+    type Arguments = (Arc<Context>, GroupName, Epoch, Slot<GroupMsg>);
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<GroupMsg>,
+        (context, group, epoch, slot): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let registry = context.state();
+        let entry = registry.groups.get(&group).ok_or("the group is gone")?;
+        // A group that was taken out of the configuration is stopped as it was started, from memory.
+        // An actor that starts after that knows only what runs, and cleans it up before the release.
+        let config = entry.config.as_ref().map_or_else(nothing, |config| config.value.clone());
+        let ownership = &entry.ownership.value;
+        let event = ownership.assigned.as_ref().map_or(StartEvent::Start, |assigned| assigned.event);
+        let now = context.ports.clock.now();
+        let life = Lifecycle::new(config, context.me(), &entry.failures.value, now);
+        slot.set(me.clone());
+        let follow = [
+            Follow::changes(context.lease.subscribe(), me.clone(), || GroupMsg::Registry),
+            Follow::beats(Duration::from_secs(1), me.clone(), || GroupMsg::Tick),
+        ];
+        let mut state = State {
+            context,
+            me,
+            slot,
+            group,
+            epoch,
+            life,
+            event,
+            asked: BTreeMap::new(),
+            found: BTreeMap::new(),
+            begun: false,
+            releasing: None,
+            reporting: Reporting::default(),
+            release: Release::NotYet,
+            unwatched: Vec::new(),
+            _follow: follow,
+        };
+        let resources: Vec<ResourceName> = state.life.resources().map(|(name, ..)| name.clone()).collect();
+        for resource in resources {
+            state.ask(&resource, Ask::Probe);
+        }
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<GroupMsg>,
+        message: GroupMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            GroupMsg::Registry => state.look(),
+            GroupMsg::AgentReady(resource) => {
+                if let Some(ask) = state.asked.get(&resource).copied() {
+                    state.ask(&resource, ask);
+                } else if state.begun {
+                    state.ask(&resource, Ask::Probe); // to watch again what runs
+                }
+            }
+            GroupMsg::Outcome(resource, epoch, outcome) if epoch == state.epoch => {
+                state.outcome(resource, outcome);
+            }
+            GroupMsg::Outcome(..) => {}
+            GroupMsg::Reported(outcome) => state.reported(outcome),
+            GroupMsg::ReleaseDone(outcome) => {
+                // Unclear is a question to the log: the registry says whether we still own it.
+                state.release = if outcome.is_ok() { Release::Done } else { Release::Due };
+            }
+            GroupMsg::Tick => {
+                state.on(Event::Tick);
+                state.look();
+                state.report_if_due();
+                state.release_if_due();
+            }
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _me: ActorRef<GroupMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        for (resource, ..) in state.life.resources() {
+            state.context.agents.forget(&(state.group.clone(), resource.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// The registry or the lease has changed: begin, release, or hear what was missed.
+    fn look(&mut self) {
+        let registry = self.context.state();
+        let Some(entry) = registry.groups.get(&self.group) else { return };
+        let ownership = &entry.ownership.value;
+        if ownership.epoch != self.epoch || ownership.owner.as_ref() != Some(self.context.me()) {
+            return; // the keeper ends this actor
+        }
+        if let Some(release) = &ownership.release
+            && self.releasing.is_none()
+        {
+            self.releasing = Some(release.reason.clone());
+            self.on(Event::Release);
+        }
+        self.begin();
+        if registry.cluster_mode() != ClusterMode::Suspended {
+            for (resource, how) in std::mem::take(&mut self.unwatched) {
+                self.on(Event::Ended(resource, how));
+            }
+        }
+    }
+
+    /// R6: what runs is adopted, and nothing is started before a grant of our own.
+    fn begin(&mut self) {
+        let complete = self.life.resources().all(|(name, ..)| self.found.contains_key(name));
+        if self.begun || !complete || !self.context.holds_lease() || self.releasing.is_some() {
+            return;
+        }
+        self.begun = true;
+        let running: BTreeSet<ResourceName> =
+            self.found.iter().filter(|(_, runs)| **runs).map(|(name, _)| name.clone()).collect();
+        if !running.is_empty() {
+            let names: Vec<String> = running.iter().map(ToString::to_string).collect();
+            self.tell("group-adopted", format!("found running: {}", names.join(", ")));
+        }
+        self.on(Event::Begin { running });
+    }
+
+    fn outcome(&mut self, resource: ResourceName, outcome: Outcome) {
+        let answers = match outcome {
+            Outcome::Probed(_) => Some(Ask::Probe),
+            Outcome::Started(_) => Some(Ask::Start),
+            Outcome::Stopped(_) => Some(Ask::Stop),
+            Outcome::Ended(_) => None,
+        };
+        if let Some(ask) = answers {
+            if self.asked.get(&resource) != Some(&ask) {
+                return; // overtaken
+            }
+            self.asked.remove(&resource);
+        }
+        match outcome {
+            Outcome::Probed(Err(error)) => {
+                // Unknown is not stopped: asked again, and nothing begins before it is known.
+                tracing::warn!(%resource, error, "the probe failed; probing again");
+                self.asked.insert(resource, Ask::Probe);
+            }
+            Outcome::Probed(Ok(true)) if self.begun => {}
+            Outcome::Probed(Ok(false)) if self.begun => {
+                self.on(Event::Ended(resource, "it was found ended".into()));
+            }
+            Outcome::Probed(Ok(runs)) => {
+                self.found.insert(resource, runs);
+                self.begin();
+            }
+            Outcome::Started(Ok(())) => self.on(Event::Started(resource)),
+            Outcome::Started(Err(why)) => self.on(Event::StartFailed(resource, why)),
+            Outcome::Stopped(Ok(())) => self.on(Event::Stopped(resource)),
+            Outcome::Stopped(Err(why)) => self.on(Event::StopFailed(resource, why)),
+            Outcome::Ended(how) if self.context.state().cluster_mode() == ClusterMode::Suspended => {
+                self.unwatched.push((resource, how));
+            }
+            Outcome::Ended(how) => {
+                self.tell("resource-ended", format!("{resource} ended: {how}"));
+                self.on(Event::Ended(resource, how));
+            }
+        }
+    }
+
+    fn on(&mut self, event: Event) {
+        let now = self.context.ports.clock.now();
+        for action in self.life.on(event, now) {
+            self.perform(action);
+        }
+    }
+
+    fn ask(&mut self, resource: &ResourceName, ask: Ask) {
+        let Some(order) = self.order(resource) else { return };
+        self.asked.insert(resource.clone(), ask);
+        let key = (self.group.clone(), resource.clone());
+        let agent = self.context.agents.ensure(&self.context, &key, Role::of(&order.kind), &self.slot);
+        // When nobody is there yet, `AgentReady` makes us ask again.
+        agent.cast(match ask {
+            Ask::Probe => ResourceMsg::Probe(order),
+            Ask::Start => ResourceMsg::Start(order),
+            Ask::Stop => ResourceMsg::Stop(order),
+        });
+    }
+
+    fn order(&self, resource: &ResourceName) -> Option<ResourceOrder> {
+        let config = self.life.config();
+        let kind = match &config.resources.get(resource)?.kind {
+            ResourceKind::Exec(exec) => ResourceSpec::Exec(exec.clone()),
+            ResourceKind::FloatingIp(address) => {
+                let mut address = address.clone();
+                if let Some(here) = address.per_server.get(self.context.me()) {
+                    address.address = *here;
+                }
+                ResourceSpec::FloatingIp(address)
+            }
+        };
+        let registry = self.context.state();
+        let previous = registry.groups.get(&self.group).and_then(|g| g.ownership.value.previous.clone());
+        let environment = variables(&Situation {
+            group: &self.group,
+            config,
+            resource,
+            server: self.context.me(),
+            epoch: self.epoch,
+            event: self.event,
+            previous: previous.as_ref(),
+            stopping: self.releasing.as_ref(),
+        });
+        let (group, resource) = (self.group.clone(), resource.clone());
+        Some(ResourceOrder { group, resource, epoch: self.epoch, kind, environment })
+    }
+
+    fn tell(&self, kind: &str, text: String) {
+        self.context.tell(kind, format!("group/{}", self.group), text);
+    }
+
+    // --- effects, and no decisions ------------------------------------------------------------
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Start(resource) => {
+                self.tell("resource-starting", format!("{resource} is starting"));
+                self.ask(&resource, Ask::Start);
+            }
+            Action::Stop(resource) => {
+                self.tell("resource-stopping", format!("{resource} is stopping"));
+                self.ask(&resource, Ask::Stop);
+            }
+            Action::Report => {
+                self.reporting.due = true;
+                self.report_if_due();
+            }
+            Action::CountRetry(resource, kind) => {
+                let server = self.context.me().clone();
+                self.tell_registry(Command::CountRetry {
+                    group: self.group.clone(),
+                    epoch: self.epoch,
+                    resource,
+                    server,
+                    kind,
+                });
+            }
+            Action::Steady(resource) => {
+                self.tell_registry(Command::Steady {
+                    group: self.group.clone(),
+                    epoch: self.epoch,
+                    resource,
+                });
+            }
+            Action::Released => {
+                self.release = Release::Due;
+                self.release_if_due();
+            }
+        }
+    }
+
+    /// Counters: proposed beside the work, so that counting does not delay a restart.
+    fn tell_registry(&self, command: Command) {
+        let context = self.context.clone();
+        tokio::spawn(async move {
+            let author = Author::Server(context.me().clone());
+            if let Err(error) = propose(&context, author, command, None, Vec::new()).await {
+                tracing::warn!(%error, "a counter was not counted");
+            }
+        });
+    }
+
+    fn report_if_due(&mut self) {
+        if !self.reporting.due || self.reporting.under_way {
+            return;
+        }
+        self.reporting.due = false;
+        let report = self.make_report();
+        if self.reporting.last.as_ref() == Some(&report) {
+            return;
+        }
+        if self.reporting.last.as_ref().map(|last| last.state) != Some(report.state) {
+            let text = match report.state {
+                GroupState::Online => "is online",
+                GroupState::OnlinePending => "is starting",
+                GroupState::OfflinePending => "is stopping",
+                GroupState::Offline => "is offline",
+                GroupState::Error => "has failed",
+                GroupState::Unknown => "is being looked at",
+            };
+            self.tell(kind_of(report.state), format!("{} {text}", self.group));
+        }
+        self.reporting.last = Some(report.clone());
+        self.reporting.under_way = true;
+        let (context, me) = (self.context.clone(), self.me.clone());
+        let command = Command::Report { group: self.group.clone(), report };
+        tokio::spawn(async move {
+            let author = Author::Server(context.me().clone());
+            let outcome = propose(&context, author, command, None, Vec::new()).await;
+            let _ = me.cast(GroupMsg::Reported(outcome.map(|_| ())));
+        });
+    }
+
+    fn reported(&mut self, outcome: Result<(), RegistryError>) {
+        self.reporting.under_way = false;
+        match outcome {
+            Ok(()) => self.report_if_due(),
+            Err(RegistryError::Refused(_)) => {} // no longer ours to report
+            Err(_) => {
+                self.reporting.last = None; // repeated at the next tick
+                self.reporting.due = true;
+            }
+        }
+    }
+
+    fn make_report(&self) -> GroupReport {
+        let wall = self.context.ports.clock.wall();
+        let before = self.reporting.last.as_ref();
+        let resources = self.life.resources().map(|(name, state, detail)| {
+            let same = before.and_then(|b| b.resources.get(name)).filter(|r| r.state == state);
+            let since = same.map_or(wall, |r| r.since);
+            (name.clone(), ResourceReport { state, detail: detail.to_owned(), since })
+        });
+        GroupReport {
+            epoch: self.epoch,
+            server: self.context.me().clone(),
+            state: self.life.state(),
+            resources: resources.collect(),
+            failed: self.life.failed().cloned(),
+        }
+    }
+
+    /// R13: the entry that lets somebody else start, only after everything has stopped.
+    fn release_if_due(&mut self) {
+        if self.release != Release::Due {
+            return;
+        }
+        debug_assert!(self.life.resources().all(|(_, state, _)| state == ResourceState::Offline));
+        self.release = Release::UnderWay;
+        let (context, me, group) = (self.context.clone(), self.me.clone(), self.group.clone());
+        let command =
+            Command::Released { group: group.clone(), epoch: self.epoch, server: context.me().clone() };
+        tokio::spawn(async move {
+            let author = Author::Server(context.me().clone());
+            let outcome = match clean_up(&context, &group).await {
+                Ok(()) => propose(&context, author, command, None, Vec::new()).await.map(|_| ()),
+                Err(error) => Err(RegistryError::Unclear(error.to_string())),
+            };
+            let _ = me.cast(GroupMsg::ReleaseDone(outcome));
+        });
+    }
+}
+
+/// Stops what runs of a group though no configuration speaks of it any more.
+async fn clean_up(context: &Context, group: &GroupName) -> Result<(), AgentError> {
+    let agent = &context.ports.agent;
+    for (of, resource) in agent.running().await?.iter().filter(|(of, _)| of == group) {
+        tracing::warn!(group = %of, %resource, "stopping what no configuration speaks of");
+        agent.clean(of, resource).await?;
+    }
+    Ok(())
+}
+
+fn nothing() -> GroupConfig {
+    GroupConfig {
+        comment: String::new(),
+        servers: Vec::new(),
+        startup: Automatic::Manual,
+        failover: Automatic::Manual,
+        failback: Automatic::Manual,
+        resources: BTreeMap::new(),
+    }
+}
+
+fn kind_of(state: GroupState) -> &'static str {
+    match state {
+        GroupState::Online => "group-online",
+        GroupState::OnlinePending => "group-starting",
+        GroupState::OfflinePending => "group-stopping",
+        GroupState::Offline => "group-offline",
+        GroupState::Error => "group-failed",
+        GroupState::Unknown => "group-unknown",
+    }
+}

@@ -1,0 +1,131 @@
+//! The groups that this server owns: one actor each, as the registry says.
+
+pub mod group_actor;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tasuki_core::ids::{Epoch, GroupName};
+
+use self::group_actor::{GroupActor, GroupMsg};
+use crate::{
+    context::Context,
+    follow::Follow,
+    ohas::sync_monitor_actor::MonitorMsg,
+    supervise::{Child, Intensity, Slot, Strategy, SupervisorMsg, SupervisorSpec},
+};
+
+/// The group actors of one node.
+#[derive(Default)]
+pub struct Groups {
+    supervisor: Slot<SupervisorMsg>,
+    owned: Mutex<BTreeMap<(GroupName, Epoch), Slot<GroupMsg>>>,
+}
+
+/// The table of group actors; they come and go with ownership.
+pub fn children(context: &Arc<Context>) -> SupervisorSpec {
+    let owned = context.groups.owned.lock().unwrap_or_else(PoisonError::into_inner);
+    SupervisorSpec {
+        name: "groups".into(),
+        strategy: Strategy::OneForOne,
+        limit: Intensity::default(),
+        children: owned.iter().map(|(key, slot)| child(context, key, slot)).collect(),
+        clock: context.ports.clock.clone(),
+        slot: Some(context.groups.supervisor.clone()),
+    }
+}
+
+fn name_of((group, epoch): &(GroupName, Epoch)) -> String {
+    format!("group {group} epoch {epoch}")
+}
+
+fn child(context: &Arc<Context>, key: &(GroupName, Epoch), slot: &Slot<GroupMsg>) -> Child {
+    let (context, key, slot) = (context.clone(), key.clone(), slot.clone());
+    Child::worker(name_of(&key), move || (GroupActor, (context.clone(), key.0.clone(), key.1, slot.clone())))
+}
+
+/// What the groups' keeper is told.
+#[derive(Debug)]
+pub enum GroupsMsg {
+    /// The registry has changed.
+    Registry,
+    /// Do you still move?
+    Ping(ActorRef<MonitorMsg>),
+}
+
+/// Keeps one group actor for each ownership of this server.
+pub struct GroupsActor;
+
+/// Its state.
+pub struct State {
+    context: Arc<Context>,
+    _registry: Follow,
+}
+
+impl Actor for GroupsActor {
+    type Msg = GroupsMsg;
+    type State = State;
+    type Arguments = Arc<Context>;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<GroupsMsg>,
+        context: Arc<Context>,
+    ) -> Result<State, ActorProcessingErr> {
+        context.groups_actor.set(me.clone());
+        let registry = Follow::changes(context.registry.subscribe(), me, || GroupsMsg::Registry);
+        let state = State { context, _registry: registry };
+        state.reconcile();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<GroupsMsg>,
+        message: GroupsMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            GroupsMsg::Registry => state.reconcile(),
+            GroupsMsg::Ping(who) => {
+                let _ = who.cast(MonitorMsg::Moving); // the monitor may be restarting
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn reconcile(&self) {
+        let (context, groups) = (&self.context, &self.context.groups);
+        let registry = context.state();
+        let mine: Vec<(GroupName, Epoch)> = registry
+            .owned_by(context.me())
+            .map(|(name, entry)| (name.clone(), entry.ownership.value.epoch))
+            .collect();
+        let mut owned = groups.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        owned.retain(|key, _| {
+            let stays = mine.contains(key);
+            if !stays {
+                groups.supervisor.cast(SupervisorMsg::Remove(name_of(key)));
+            }
+            stays
+        });
+        for key in mine {
+            match owned.get(&key) {
+                Some(slot) => {
+                    slot.cast(GroupMsg::Registry);
+                }
+                None => {
+                    let slot = Slot::default();
+                    let child = child(context, &key, &slot);
+                    owned.insert(key, slot);
+                    groups.supervisor.cast(SupervisorMsg::Add(child));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The resource services: placement (on the leader), the groups that this server owns, and the
+//! agents that run their resources.
+
+pub mod agents;
+pub mod groups;
+pub mod placement_actor;
+
+use std::sync::Arc;
+
+use self::{groups::GroupsActor, placement_actor::PlacementActor};
+use crate::{
+    context::Context,
+    supervise::{Child, Intensity, Strategy, SupervisorSpec},
+};
+
+/// The table.
+pub fn children(context: &Arc<Context>) -> SupervisorSpec {
+    let (a, b, c, d) = (context.clone(), context.clone(), context.clone(), context.clone());
+    SupervisorSpec {
+        name: "crs".into(),
+        strategy: Strategy::OneForOne,
+        limit: Intensity::default(),
+        children: vec![
+            Child::worker("placement", move || (PlacementActor, a.clone())),
+            Child::supervisor("agents", move || agents::children(&b)),
+            Child::supervisor("groups", move || groups::children(&c)),
+            Child::worker("groups_keeper", move || (GroupsActor, d.clone())),
+        ],
+        clock: context.ports.clock.clone(),
+        slot: None,
+    }
+}

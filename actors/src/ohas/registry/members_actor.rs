@@ -1,0 +1,151 @@
+//! Keeps Raft's members in step with the servers that have joined. Acts on the leader only.
+//!
+//! Started by the registry's supervisor; owns nothing that a restart loses.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tasuki_core::{
+    ids::{RaftId, ServerName},
+    membership::voters::choose,
+};
+
+use super::{raft_actor::member_of, raft_node::RaftNode};
+use crate::{context::Context, follow::Follow};
+
+/// Something that may matter has changed.
+#[derive(Debug)]
+pub enum MembersMsg {
+    /// Compare, and change one thing.
+    Look,
+    /// A change has ended.
+    Done(Result<(), String>),
+}
+
+/// The actor.
+pub struct MembersActor;
+
+/// Its state.
+pub struct State {
+    context: Arc<Context>,
+    busy: bool,
+    _follow: [Follow; 3],
+}
+
+/// A learner that lacks no more than this many entries may vote: one that lacks more would hold
+/// up every commit until it has caught up.
+const CAUGHT_UP: u64 = 2;
+
+impl Actor for MembersActor {
+    type Msg = MembersMsg;
+    type State = State;
+    type Arguments = Arc<Context>;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<MembersMsg>,
+        context: Arc<Context>,
+    ) -> Result<State, ActorProcessingErr> {
+        let follow = [
+            Follow::changes(context.registry.subscribe(), me.clone(), || MembersMsg::Look),
+            Follow::changes(context.leading.subscribe(), me.clone(), || MembersMsg::Look),
+            Follow::beats(context.timing().beat.max(Duration::from_millis(50)), me, || MembersMsg::Look),
+        ];
+        Ok(State { context, busy: false, _follow: follow })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<MembersMsg>,
+        message: MembersMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let MembersMsg::Done(outcome) = message {
+            state.busy = false;
+            if let Err(error) = outcome {
+                tracing::debug!(error, "Raft's members were not changed; looking again");
+            }
+            return Ok(());
+        }
+        let leads = state.context.leading.borrow().is_some();
+        let raft = state.context.raft.borrow().clone();
+        if let Some(raft) = raft.filter(|_| leads && !state.busy)
+            && let Some(step) = next_step(&state.context, &raft)
+        {
+            state.busy = true;
+            state.context.tell("raft-members", "cluster", step.to_string());
+            tokio::spawn(async move {
+                let outcome = step.perform(&raft).await;
+                let _ = me.cast(MembersMsg::Done(outcome));
+            });
+        }
+        Ok(())
+    }
+}
+
+/// One change of Raft's members.
+enum Step {
+    Listen(RaftId, tasuki_storage::raft_types::Member),
+    Vote(BTreeSet<RaftId>),
+    Forget(RaftId, ServerName),
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listen(_, member) => write!(f, "{} receives the registry", member.server),
+            Self::Vote(voters) => {
+                let ids: Vec<String> = voters.iter().map(ToString::to_string).collect();
+                write!(f, "the voters are {}", ids.join(", "))
+            }
+            Self::Forget(id, server) => {
+                write!(f, "{server} has a new store; its old one ({id}) is forgotten")
+            }
+        }
+    }
+}
+
+impl Step {
+    async fn perform(self, raft: &RaftNode) -> Result<(), String> {
+        match self {
+            Self::Listen(id, member) => raft.add_learner(id, member).await,
+            Self::Vote(voters) => raft.set_voters(voters, true).await,
+            Self::Forget(id, _) => raft.remove_learner(id).await,
+        }
+    }
+}
+
+fn next_step(context: &Context, raft: &RaftNode) -> Option<Step> {
+    let registry = context.state();
+    let config = registry.config()?;
+    let members = raft.members();
+    let joined: BTreeMap<RaftId, (u32, &ServerName)> = registry
+        .servers
+        .iter()
+        .filter_map(|(name, server)| {
+            let id = server.presence.as_ref()?.value.raft_id;
+            Some((id, (server.config.value.number, name)))
+        })
+        .collect();
+    for (id, (_, name)) in &joined {
+        if !members.iter().any(|(known, ..)| known == id) {
+            return Some(Step::Listen(*id, member_of(&config, name)));
+        }
+    }
+    let voters: BTreeSet<RaftId> = members.iter().filter(|(.., votes)| *votes).map(|(id, ..)| *id).collect();
+    let ready: BTreeMap<u32, RaftId> = joined
+        .iter()
+        .filter(|(id, _)| voters.contains(id) || raft.lag(**id).is_some_and(|lag| lag <= CAUGHT_UP))
+        .map(|(id, (number, _))| (*number, *id))
+        .collect();
+    let wanted = choose(&ready, &voters);
+    if !wanted.is_empty() && wanted != voters {
+        return Some(Step::Vote(wanted));
+    }
+    let gone = members.iter().find(|(id, _, votes)| !votes && !joined.contains_key(id));
+    gone.map(|(id, member, _)| Step::Forget(*id, member.server.clone()))
+}

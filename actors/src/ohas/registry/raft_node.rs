@@ -1,0 +1,320 @@
+//! Raft behind a handle that is not generic: the only file that instantiates openraft.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use openraft::{
+    Config, ServerState, SnapshotPolicy,
+    async_runtime::WatchReceiver,
+    errors::{ClientWriteError, LinearizableReadError, RaftError},
+    raft::ReadPolicy,
+};
+use serde::{Deserialize, Serialize};
+use tasuki_core::{
+    ids::{RaftId, ServerName, Term},
+    registry::{Proposal, Reply},
+    timing::Timing,
+};
+use tasuki_storage::{
+    RegistryStore,
+    raft_types::{Member, Raft},
+};
+
+use super::network::{Network, address_of, decode_snapshot};
+use crate::{
+    handle::RaftStatus,
+    ports::{PeerAddress, PeerError, PeerMethod, PeerTransport},
+};
+
+/// A proposal or a question, sent to whoever leads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToLeader {
+    /// Commit this.
+    Propose(Box<Proposal>),
+    /// Up to where must I have applied to read what is committed now?
+    ReadIndex,
+}
+
+/// What the leader answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromLeader {
+    /// The command was applied (or refused by the registry).
+    Reply(Box<Reply>),
+    /// Read at or after this entry.
+    Index(u64),
+    /// Somebody else leads, or nobody.
+    NotLeader(Option<RaftId>),
+    /// It was not done, and will not be.
+    Failed(String),
+    /// It is not known whether it will be done.
+    Unclear(String),
+}
+
+/// Raft on this server. Cheap to clone.
+#[derive(Clone)]
+pub struct RaftNode {
+    raft: Raft,
+    id: RaftId,
+}
+
+impl RaftNode {
+    /// Starts Raft over a store.
+    ///
+    /// # Errors
+    /// When the times contradict each other or the store cannot be read.
+    pub async fn start(
+        id: RaftId,
+        timing: &Timing,
+        peers: Arc<dyn PeerTransport>,
+        store: RegistryStore,
+    ) -> Result<Self, String> {
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let config = Config {
+            cluster_name: "tasuki".into(),
+            heartbeat_interval: ms(timing.beat),
+            heartbeat_min_interval: None,
+            election_timeout_min: ms(timing.election_min),
+            election_timeout_max: ms(timing.election_max),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(2000),
+            max_in_snapshot_log_to_keep: 500,
+            replication_lag_threshold: 1000,
+            enable_pre_vote: Some(true),
+            enable_leader_restore: Some(false), // R2: a leader that restarts is elected again
+            ..Config::default()
+        };
+        let config = config.validate().map_err(|error| error.to_string())?;
+        let network = Network { peers, retry: timing.beat };
+        let raft = Raft::new(id.0, Arc::new(config), network, store.log.clone(), store.machine.clone())
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Self { raft, id })
+    }
+
+    /// Makes this server the only voter of a new registry; nothing when there is one already.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn found(&self, member: Member) -> Result<(), String> {
+        match self.raft.is_initialized().await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let members = BTreeMap::from([(self.id.0, member)]);
+                self.raft.initialize(members).await.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Whether this server takes itself for the leader. A leader that is cut off still does.
+    #[must_use]
+    pub fn seems_leader(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    /// One round to the voters (ReadIndex, R11): the term in which this server leads, once a quorum
+    /// has answered and everything committed before, an entry of this term included, is applied.
+    ///
+    /// # Errors
+    /// When this server does not lead, or no quorum answers.
+    pub async fn confirm_leadership(&self) -> Result<Term, String> {
+        let before = self.leading_term().await?;
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        // Terms only grow: the same term before and after is the term of the round.
+        let after = self.leading_term().await?;
+        if before == after { Ok(after) } else { Err("the term changed during the round".into()) }
+    }
+
+    async fn leading_term(&self) -> Result<Term, String> {
+        let id = self.id.0;
+        let term = self.raft.with_raft_state(move |state| {
+            let vote = state.vote_ref();
+            let leads = vote.is_committed() && vote.leader_id().voted_for == id;
+            leads.then(|| vote.leader_id().term)
+        });
+        let term = term.await.map_err(|error| error.to_string())?;
+        term.map(Term).ok_or_else(|| "this server does not lead".into())
+    }
+
+    /// The last entry in this server's log, exactly.
+    pub async fn last_log_index(&self) -> Option<u64> {
+        self.raft.with_raft_state(|state| state.log_ids.last().map_or(0, |id| id.index())).await.ok()
+    }
+
+    /// Does what only a leader can.
+    pub async fn serve(&self, request: ToLeader, limit: Duration) -> FromLeader {
+        match request {
+            ToLeader::Propose(proposal) => self.propose(*proposal, limit).await,
+            ToLeader::ReadIndex => {
+                let read = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
+                match tokio::time::timeout(limit, read).await {
+                    Ok(Ok((read, _))) => FromLeader::Index(read.index()),
+                    Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
+                        FromLeader::NotLeader(to.leader_id.map(RaftId))
+                    }
+                    Ok(Err(error)) => FromLeader::Failed(error.to_string()),
+                    Err(_) => FromLeader::Failed("no quorum answered in time".into()),
+                }
+            }
+        }
+    }
+
+    async fn propose(&self, proposal: Proposal, limit: Duration) -> FromLeader {
+        // `client_write` waits for ever when there is no quorum.
+        match tokio::time::timeout(limit, self.raft.client_write(proposal)).await {
+            Ok(Ok(written)) => FromLeader::Reply(Box::new(written.data)),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
+                FromLeader::NotLeader(to.leader_id.map(RaftId))
+            }
+            Ok(Err(RaftError::APIError(error))) => FromLeader::Failed(error.to_string()),
+            Ok(Err(RaftError::Fatal(error))) => FromLeader::Unclear(error.to_string()),
+            Err(_) => FromLeader::Unclear(format!("not committed within {limit:?}")),
+        }
+    }
+
+    /// Answers a peer's Raft call.
+    ///
+    /// # Errors
+    /// When the body cannot be read, or Raft has stopped.
+    pub async fn serve_peer(&self, method: PeerMethod, body: &[u8]) -> Result<Bytes, PeerError> {
+        fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, PeerError> {
+            serde_json::from_slice(body).map_err(|error| PeerError::Refused(error.to_string()))
+        }
+        fn write<T: Serialize, E: std::fmt::Display>(answer: Result<T, E>) -> Result<Bytes, PeerError> {
+            let answer = answer.map_err(|error| PeerError::Refused(error.to_string()))?;
+            serde_json::to_vec(&answer)
+                .map(Bytes::from)
+                .map_err(|error| PeerError::Refused(error.to_string()))
+        }
+        match method {
+            PeerMethod::Append => write(self.raft.append_entries(read(body)?).await),
+            PeerMethod::Vote => write(self.raft.vote(read(body)?).await),
+            PeerMethod::PreVote => write(self.raft.pre_vote(read(body)?).await),
+            PeerMethod::TransferLeader => write(self.raft.handle_transfer_leader(read(body)?).await),
+            PeerMethod::Snapshot => {
+                let (vote, snapshot) = decode_snapshot(body).map_err(PeerError::Refused)?;
+                write(self.raft.install_full_snapshot(vote, snapshot).await)
+            }
+            PeerMethod::Propose => {
+                let limit = Duration::from_secs(5);
+                write(Ok::<_, std::convert::Infallible>(self.serve(read(body)?, limit).await))
+            }
+        }
+    }
+
+    /// Where a member is reached, by its id.
+    #[must_use]
+    pub fn member(&self, id: RaftId) -> Option<PeerAddress> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        metrics.membership_config.membership().get_node(&id.0).map(address_of)
+    }
+
+    /// Raft's members: id, member, whether it votes.
+    #[must_use]
+    pub fn members(&self) -> Vec<(RaftId, Member, bool)> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        membership.nodes().map(|(id, member)| (RaftId(*id), member.clone(), voters.contains(id))).collect()
+    }
+
+    /// How many entries a member lacks; `None` when that is not known here.
+    #[must_use]
+    pub fn lag(&self, id: RaftId) -> Option<u64> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let matched = metrics.replication.as_ref()?.get(&id.0)?.as_ref()?.index();
+        Some(metrics.last_log_index?.saturating_sub(matched))
+    }
+
+    /// Takes a member in that only listens.
+    ///
+    /// # Errors
+    /// When this server does not lead, or another change is under way.
+    pub async fn add_learner(&self, id: RaftId, member: Member) -> Result<(), String> {
+        self.raft.add_learner(id.0, member, false).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Makes exactly these members voters. Others become learners, or leave when not kept.
+    ///
+    /// # Errors
+    /// When this server does not lead, or another change is under way.
+    pub async fn set_voters(&self, voters: BTreeSet<RaftId>, keep_others: bool) -> Result<(), String> {
+        let voters: BTreeSet<u64> = voters.into_iter().map(|id| id.0).collect();
+        self.raft.change_membership(voters, keep_others).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Removes a learner.
+    ///
+    /// # Errors
+    /// When this server does not lead, or another change is under way.
+    pub async fn remove_learner(&self, id: RaftId) -> Result<(), String> {
+        let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([id.0]));
+        self.raft.change_membership(gone, true).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Hands leadership to another voter.
+    ///
+    /// # Errors
+    /// When Raft has stopped.
+    pub async fn transfer_leadership(&self, to: RaftId) -> Result<(), String> {
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|error| error.to_string())
+    }
+
+    /// Raft as seen here.
+    #[must_use]
+    pub fn status(&self) -> RaftStatus {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let name = |id: &u64| {
+            metrics.membership_config.membership().get_node(id).map(|member| member.server.clone())
+        };
+        let members = self.members();
+        let named = |votes: bool| -> Vec<ServerName> {
+            members.iter().filter(|(_, _, v)| *v == votes).map(|(_, m, _)| m.server.clone()).collect()
+        };
+        RaftStatus {
+            leader: metrics.current_leader.as_ref().and_then(name),
+            term: Term(metrics.current_term),
+            voters: named(true),
+            learners: named(false),
+            last_log: metrics.last_log_index.unwrap_or(0),
+            applied: metrics.last_applied.map_or(0, |id| id.index()),
+        }
+    }
+
+    /// Waits for a change of what [`RaftNode::status`] tells; the reason when Raft has stopped.
+    ///
+    /// # Errors
+    /// When Raft has stopped: a store error is final for it (see the store's notes).
+    pub async fn follow(&self, mut changed: impl FnMut(RaftStatus)) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            changed(self.status());
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "Raft has stopped".into();
+            }
+        }
+    }
+
+    /// Whether this server is a candidate or leader by its own account, for shutting down.
+    #[must_use]
+    pub fn is_follower(&self) -> bool {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        matches!(metrics.state, ServerState::Follower | ServerState::Learner)
+    }
+
+    /// Stops Raft.
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "Raft did not stop cleanly");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! One heartbeat path to one peer.
+//!
+//! Started by the links' supervisor; owns the core's [`Link`] machine. Lost at a restart: the
+//! loss statistics and the path's state, which the next beats bring back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use serde::{Deserialize, Serialize};
+use tasuki_core::{
+    ids::{NetworkName, ServerName},
+    membership::{
+        lease::{Grant, Request},
+        link::{Link, LinkEvent},
+        view::{GossipState, PathState, PathView, PeerView, View},
+    },
+    time::Timestamp,
+};
+
+use crate::{
+    context::Context,
+    follow::Follow,
+    supervise::{Child, Slot, SupervisorMsg},
+};
+
+/// What servers say to each other in datagrams.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkMessage {
+    /// A sign of life on this path.
+    Beat {
+        /// Counts the beats of this path.
+        seq: u64,
+        /// The peer's last beat, for its round trip.
+        echo: Option<Echo>,
+    },
+    /// Renew my lease.
+    Ask(Request),
+    /// Your lease is renewed.
+    Granted(Grant),
+    /// A SWIM message.
+    Gossip(Vec<u8>),
+}
+
+/// A beat that was received, and how long the answer took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Echo {
+    /// Which beat.
+    pub seq: u64,
+    /// Held for so many nanoseconds.
+    pub held: u64,
+}
+
+/// A path to a peer.
+pub type PathKey = (ServerName, NetworkName);
+
+/// The links of one node, as others see them.
+#[derive(Default)]
+pub struct Links {
+    /// Their supervisor.
+    pub supervisor: Slot<SupervisorMsg>,
+    slots: Mutex<BTreeMap<PathKey, Slot<LinkMsg>>>,
+    paths: Mutex<BTreeMap<PathKey, PathView>>,
+    gossip: Mutex<BTreeMap<ServerName, GossipState>>,
+}
+
+impl Links {
+    /// The actors for all configured paths.
+    pub fn children(&self, context: &Arc<Context>) -> Vec<Child> {
+        configured(context).into_iter().map(|key| self.child(context, key)).collect()
+    }
+
+    /// The actor for one path.
+    pub fn child(&self, context: &Arc<Context>, key: PathKey) -> Child {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default();
+        let context = context.clone();
+        Child::worker(name_of(&key), move || (LinkActor, (context.clone(), key.clone())))
+    }
+
+    /// The paths that have an actor.
+    pub fn known(&self) -> BTreeSet<PathKey> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Forgets a path that is configured no more.
+    pub fn forget(&self, key: &PathKey) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.supervisor.cast(SupervisorMsg::Remove(name_of(key)));
+    }
+
+    /// A beat arrived on a path.
+    pub fn beat(&self, key: &PathKey, seq: u64, echo: Option<Echo>) {
+        let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        if let Some(slot) = slot {
+            slot.cast(LinkMsg::Beat { seq, echo });
+        }
+    }
+
+    /// What gossip says of a server.
+    pub fn set_gossip(&self, context: &Context, server: &ServerName, state: GossipState) {
+        self.gossip.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), state);
+        self.publish(context);
+    }
+
+    fn set_path(&self, context: &Context, key: &PathKey, path: PathView) {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), path);
+        self.publish(context);
+    }
+
+    fn publish(&self, context: &Context) {
+        let mut view = View::default();
+        let gossip = self.gossip.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((server, network), path) in &*self.paths.lock().unwrap_or_else(PoisonError::into_inner) {
+            let state = gossip.get(server).copied().unwrap_or(GossipState::Joining);
+            let peer = view
+                .peers
+                .entry(server.clone())
+                .or_insert_with(|| PeerView { gossip: state, paths: BTreeMap::new() });
+            peer.paths.insert(network.clone(), path.clone());
+        }
+        drop(gossip);
+        context.view.send_if_modified(|old| {
+            let changed = **old != view;
+            *old = Arc::new(view);
+            changed
+        });
+    }
+
+    /// Sends one message to a peer over all its paths.
+    pub fn send(&self, context: &Context, to: &ServerName, message: &LinkMessage) {
+        let Ok(body) = postcard::to_stdvec(message) else { return };
+        for (server, network) in self.known() {
+            if server == *to {
+                context.ports.links.send(&server, &network, &body);
+            }
+        }
+    }
+}
+
+/// All paths to all other servers, as configured.
+pub fn configured(context: &Context) -> BTreeSet<PathKey> {
+    use tasuki_core::config::HeartbeatPath;
+    let config = context.config();
+    let Some(me) = config.servers.get(context.me()) else { return BTreeSet::new() };
+    let mut keys = BTreeSet::new();
+    for (server, other) in config.servers.iter().filter(|(server, _)| *server != context.me()) {
+        for path in &config.settings.heartbeats {
+            if let HeartbeatPath::Lan { network } = path
+                && me.addresses.contains_key(network)
+                && other.addresses.contains_key(network)
+            {
+                keys.insert((server.clone(), network.clone()));
+            }
+        }
+    }
+    keys
+}
+
+fn name_of((server, network): &PathKey) -> String {
+    format!("link {server} over {network}")
+}
+
+/// What a link is told.
+#[derive(Debug)]
+pub enum LinkMsg {
+    /// A beat arrived.
+    Beat {
+        /// The sender's count.
+        seq: u64,
+        /// Our last beat, as the sender got it.
+        echo: Option<Echo>,
+    },
+    /// Time to send one, and to look.
+    Tick,
+}
+
+/// The actor.
+pub struct LinkActor;
+
+/// Its state.
+pub struct State {
+    context: Arc<Context>,
+    key: PathKey,
+    link: Link,
+    next: u64,
+    sent: BTreeMap<u64, Timestamp>,
+    heard: Option<(u64, Timestamp)>,
+    _beats: Follow,
+}
+
+impl Actor for LinkActor {
+    type Msg = LinkMsg;
+    type State = State;
+    type Arguments = (Arc<Context>, PathKey);
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<LinkMsg>,
+        (context, key): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let now = context.ports.clock.now();
+        let link = Link::new(now);
+        context.links.set_path(&context, &key, link.view());
+        let slot = context
+            .links
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key.clone())
+            .or_default()
+            .clone();
+        slot.set(me.clone());
+        let beats = Follow::beats(context.timing().beat, me, || LinkMsg::Tick);
+        Ok(State { context, key, link, next: 0, sent: BTreeMap::new(), heard: None, _beats: beats })
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<LinkMsg>,
+        message: LinkMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = state.context.ports.clock.now();
+        match message {
+            LinkMsg::Tick => {
+                state.send_beat(now);
+                state.take(LinkEvent::Tick, now);
+            }
+            LinkMsg::Beat { seq, echo } => {
+                state.heard = Some((seq, now));
+                let round_trip = echo.and_then(|echo| {
+                    let sent = state.sent.get(&echo.seq)?;
+                    now.since(*sent).checked_sub(std::time::Duration::from_nanos(echo.held))
+                });
+                state.take(LinkEvent::Beat { seq, round_trip }, now);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn send_beat(&mut self, now: Timestamp) {
+        self.next += 1;
+        self.sent.insert(self.next, now);
+        while self.sent.len() > 64 {
+            self.sent.pop_first();
+        }
+        let held = |at: Timestamp| u64::try_from(now.since(at).as_nanos()).unwrap_or(u64::MAX);
+        let echo = self.heard.map(|(seq, at)| Echo { seq, held: held(at) });
+        let beat = LinkMessage::Beat { seq: self.next, echo };
+        if let Ok(body) = postcard::to_stdvec(&beat) {
+            self.context.ports.links.send(&self.key.0, &self.key.1, &body);
+        }
+    }
+
+    fn take(&mut self, event: LinkEvent, now: Timestamp) {
+        let change = self.link.on(event, &self.context.timing(), now);
+        let due = change.is_some() || self.next.is_multiple_of(20); // statistics once in a while
+        if due {
+            self.context.links.set_path(&self.context, &self.key, self.link.view());
+        }
+        let Some(change) = change else { return };
+        let (server, network) = &self.key;
+        let text = match change.to {
+            PathState::Normal => format!("{server} is heard on {network}"),
+            PathState::Caution => format!("{server} is late on {network} ({} ms)", change.silent.as_millis()),
+            _ => format!("{server} is not heard on {network}"),
+        };
+        let kind = if change.to == PathState::Normal { "path-normal" } else { "path-lost" };
+        // Late and at once back again is not worth a line.
+        if change.to == PathState::Error
+            || change.from != PathState::Caution && change.to == PathState::Normal
+        {
+            self.context.tell(kind, format!("path/{server}/{network}"), text);
+        }
+    }
+}

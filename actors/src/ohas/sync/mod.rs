@@ -1,0 +1,50 @@
+//! The synchronisation service: heartbeat links, gossip, the lease, the verdict.
+
+pub mod arbiter_actor;
+pub mod gossip_actor;
+pub mod lease_actor;
+pub mod link_actor;
+pub mod links_actor;
+
+use std::sync::Arc;
+
+use self::{
+    arbiter_actor::ArbiterActor, gossip_actor::GossipActor, lease_actor::LeaseActor, links_actor::LinksActor,
+};
+use crate::{
+    context::Context,
+    supervise::{Child, Intensity, Strategy, SupervisorSpec},
+};
+
+/// The table. Losing one of them loses no service: links, gossip and verdict are evidence, and
+/// the lease goes on in the guard until its end.
+pub fn children(context: &Arc<Context>) -> SupervisorSpec {
+    let child = |context: &Arc<Context>| context.clone();
+    let (a, b, c, d, e) = (child(context), child(context), child(context), child(context), child(context));
+    SupervisorSpec {
+        name: "sync".into(),
+        strategy: Strategy::OneForOne,
+        limit: Intensity::default(),
+        children: vec![
+            Child::supervisor("links", move || links_table(&a)),
+            Child::worker("links_keeper", move || (LinksActor, b.clone())),
+            Child::worker("gossip", move || (GossipActor, c.clone())),
+            Child::worker("arbiter", move || (ArbiterActor, d.clone())),
+            Child::worker("lease", move || (LeaseActor, e.clone())),
+        ],
+        clock: context.ports.clock.clone(),
+        slot: None,
+    }
+}
+
+/// One actor a path and peer; they come and go with the configuration.
+fn links_table(context: &Arc<Context>) -> SupervisorSpec {
+    SupervisorSpec {
+        name: "links".into(),
+        strategy: Strategy::OneForOne,
+        limit: Intensity::default(),
+        children: context.links.children(context),
+        clock: context.ports.clock.clone(),
+        slot: Some(context.links.supervisor.clone()),
+    }
+}
