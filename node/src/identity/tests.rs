@@ -306,3 +306,14 @@ fn certificates_hold_the_configured_addresses() {
     let other: IpAddr = "10.1.0.2".parse().unwrap();
     assert!(parsed.verify_is_valid_for_subject_name(&other.into()).is_err());
 }
+
+#[test]
+fn every_code_has_its_page() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors");
+    let sources = [include_str!("error.rs"), include_str!("../edge/peer/link_socket.rs")].concat();
+    let codes: Vec<&str> = sources.match_indices("TSK-").map(|(at, _)| &sources[at..at + 8]).collect();
+    assert!(codes.len() > 14);
+    for code in codes {
+        assert!(pages.join(code).with_extension("md").exists(), "docs/errors/{code}.md is missing");
+    }
+}

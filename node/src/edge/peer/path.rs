@@ -132,14 +132,14 @@ impl Path {
     pub fn answered(&self) {
         let mut health = self.health();
         if health.failed.take().is_some() {
-            tracing::info!(peer = %self.peer, address = %self.address, "the path answers again");
+            tracing::debug!(peer = %self.peer, address = %self.address, "the path answers again");
         }
     }
 
     pub fn failed(&self) {
         let mut health = self.health();
         if health.failed.is_none() {
-            tracing::info!(peer = %self.peer, address = %self.address, "the path does not answer");
+            tracing::debug!(peer = %self.peer, address = %self.address, "the path does not answer");
         }
         health.failed = Some(Instant::now());
     }
