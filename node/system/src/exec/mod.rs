@@ -1,0 +1,376 @@
+//! Programs as resources: start, stop, and finding again what a node before left running.
+//!
+//! What makes it safe to restart the node at any moment: a record is written before the program is
+//! begun, the program is in its confinement before it runs, and its output goes to a file.
+
+mod error;
+mod output;
+mod spawn;
+mod trampoline;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use tasuki_core::{
+    config::ExecConfig,
+    ids::{BootId, Epoch, GroupName, ResourceName},
+    time::Timestamp,
+};
+use tokio::{process::Child, sync::oneshot, task::spawn_blocking, time::timeout};
+
+pub use self::{
+    error::ExecError,
+    output::tend as tend_output,
+    trampoline::{TRAMPOLINE_COMMAND, trampoline},
+};
+use self::{
+    output::Output,
+    spawn::{Run, describe},
+};
+use crate::{
+    clock,
+    confinement::{Cell, Confinement, ConfinementError, Part},
+    layout::Layout,
+    process::ProcessId,
+    readable::readable,
+    records::{ExecRecord, Phase, Records},
+};
+
+/// How long what was killed may take to be gone. More means a disk that does not answer.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// What a stop command leaves behind gets a SIGTERM after this.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+
+/// Resolves when a program ends by itself, with what there is to say about it.
+pub type Ended = oneshot::Receiver<String>;
+
+/// One program, as an order speaks of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// The group.
+    pub group: &'a GroupName,
+    /// The resource.
+    pub resource: &'a ResourceName,
+    /// The ownership it runs under.
+    pub epoch: Epoch,
+    /// What it is.
+    pub config: &'a ExecConfig,
+    /// The `CLP_*` variables.
+    pub environment: &'a BTreeMap<String, String>,
+}
+
+/// Whether a program runs here.
+#[derive(Debug)]
+pub enum Found {
+    /// It runs; the receiver is there if it is watched.
+    Running(Option<Ended>),
+    /// Nothing of it runs.
+    Stopped,
+}
+
+/// Starts and stops programs.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    layout: Layout,
+    confinement: Confinement,
+    records: Records<ExecRecord>,
+}
+
+impl Launcher {
+    /// A launcher for the server that `layout` describes.
+    #[must_use]
+    pub fn new(layout: Layout, confinement: Confinement, boot: BootId) -> Self {
+        let records = Records::new(layout.resource_records(), boot);
+        Self { layout, confinement, records }
+    }
+
+    /// Starts a program; returns when it is up: synchronous, when its command has ended with 0;
+    /// asynchronous, as soon as it is executed. What is up already stays as it is.
+    ///
+    /// # Errors
+    /// When it is not up; nothing of it runs then, unless the error says so.
+    pub async fn start(&self, program: Program<'_>) -> Result<Option<Ended>, ExecError> {
+        if let Some(Adoptable::Up(process)) = self.look(&program)? {
+            return Ok(self.watch_adopted(&program, process));
+        }
+        let cell = self.cell(&program, Part::Main);
+        // What an interrupted start left.
+        self.kill(&cell).await?;
+        let started = self.start_in(&program, &cell).await;
+        if started.is_err() {
+            self.kill(&cell).await?;
+            self.forget(&program)?;
+        }
+        started
+    }
+
+    async fn start_in(&self, program: &Program<'_>, cell: &Cell) -> Result<Option<Ended>, ExecError> {
+        let run = self.run(program, &program.config.start, cell);
+        self.record(program, Phase::Starting, None)?;
+        let (output, file) = self.output(program)?;
+        let begun = run.begin(file)?;
+        let process = begun.id;
+        self.record(program, Phase::Starting, process)?;
+        let limit = program.config.start_timeout;
+        let deadline = tokio::time::Instant::now() + limit;
+        let too_long = |_| ExecError::Timeout { what: told(&run.what(), cell, &output), limit };
+
+        let mut child = tokio::time::timeout_at(deadline, begun.executed()).await.map_err(too_long)??;
+        if program.config.wait {
+            let ended = tokio::time::timeout_at(deadline, child.wait()).await.map_err(too_long)?;
+            let status = ended.map_err(ExecError::io(run.what()))?;
+            if !status.success() {
+                return Err(failed(&run, status, &output));
+            }
+            self.record(program, Phase::Up, process)?;
+            return Ok(None);
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(failed(&run, status, &output));
+        }
+        self.record(program, Phase::Up, process)?;
+        Ok(watch_child(child, output, program.config.watch))
+    }
+
+    /// Stops a program; returns when nothing of it runs.
+    ///
+    /// The stop command, if there is one, or SIGTERM; then until the stop time-out for what runs
+    /// to end; then SIGKILL.
+    ///
+    /// # Errors
+    /// When the stop command failed, or something did not end although it was killed.
+    pub async fn stop(&self, program: Program<'_>) -> Result<(), ExecError> {
+        let cell = self.cell(&program, Part::Main);
+        let deadline = clock::now() + program.config.stop_timeout;
+        let stop_command = match &program.config.stop {
+            Some(command) => self.run_stop(&program, command).await,
+            None => Ok(()),
+        };
+        let grace = if program.config.stop.is_some() { LEFTOVER_GRACE } else { Duration::ZERO };
+        self.end(&cell, grace, deadline).await?;
+        stop_command?;
+        self.forget(&program)
+    }
+
+    /// Whether a program runs here; what runs is adopted. Starts and stops nothing.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn probe(&self, program: Program<'_>) -> Result<Found, ExecError> {
+        Ok(match self.look(&program)? {
+            None => Found::Stopped,
+            Some(Adoptable::Up(process)) => Found::Running(self.watch_adopted(&program, process)),
+            Some(Adoptable::Broken(why)) => {
+                let (tell, ended) = oneshot::channel();
+                let _received = tell.send(why.to_owned());
+                Found::Running(Some(ended))
+            }
+        })
+    }
+
+    /// The programs of which something runs here, or that count as running.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn running(&self) -> Result<BTreeSet<(GroupName, ResourceName)>, ExecError> {
+        let failed = || ExecError::io("looking for what runs");
+        let recorded = self.records.all().map_err(failed())?;
+        let confined = self.confinement.running().map_err(failed())?;
+        let recorded = recorded.into_iter().map(|record| (record.group, record.resource));
+        Ok(recorded.chain(confined.into_keys()).collect())
+    }
+
+    /// Ends whatever runs of a resource that no configuration speaks of any more.
+    ///
+    /// # Errors
+    /// When something did not end although it was killed.
+    pub async fn clean(&self, group: &GroupName, resource: &ResourceName) -> Result<(), ExecError> {
+        let cell = self.confinement.cell(group, resource, Part::Main);
+        self.end(&cell, Duration::ZERO, clock::now() + KILL_PATIENCE).await?;
+        self.kill(&self.confinement.cell(group, resource, Part::Stop)).await?;
+        self.records.remove(group, resource).map_err(ExecError::io("record"))
+    }
+
+    /// Keeps the captured output bounded; to be spawned once.
+    pub fn tend(&self) -> impl Future<Output = ()> + Send + 'static {
+        tend_output(self.layout.logs())
+    }
+
+    async fn run_stop(&self, program: &Program<'_>, command: &[String]) -> Result<(), ExecError> {
+        let cell = self.cell(program, Part::Stop);
+        let run = self.run(program, command, &cell);
+        let (output, file) = self.output(program)?;
+        let limit = program.config.stop_timeout;
+        let waited = timeout(limit, async {
+            let mut child = run.begin(file)?.executed().await?;
+            child.wait().await.map_err(ExecError::io(run.what()))
+        });
+        let result = match waited.await {
+            Err(_) => Err(ExecError::Timeout { what: told(&run.what(), &cell, &output), limit }),
+            Ok(Ok(status)) if !status.success() => Err(failed(&run, status, &output)),
+            Ok(other) => other.map(|_| ()),
+        };
+        self.kill(&cell).await?;
+        result
+    }
+
+    /// SIGTERM after `grace`, SIGKILL after `deadline`; returns when nothing is left.
+    async fn end(&self, cell: &Cell, grace: Duration, deadline: Timestamp) -> Result<(), ExecError> {
+        let patient = cell.clone();
+        let ended = blocking(move || {
+            let polite = (clock::now() + grace).min(deadline);
+            if patient.wait_until_empty(polite)? {
+                return Ok(true);
+            }
+            for member in patient.members()? {
+                member.signal(Signal::TERM);
+                member.signal(Signal::CONT);
+            }
+            patient.wait_until_empty(deadline)
+        });
+        ended.await.map_err(ExecError::io(cell_name(cell)))?;
+        self.kill(cell).await
+    }
+
+    async fn kill(&self, cell: &Cell) -> Result<(), ExecError> {
+        let killed = cell.clone();
+        let result = spawn_blocking(move || {
+            killed.kill_and_wait(clock::now() + KILL_PATIENCE)?;
+            killed.remove().map_err(ConfinementError::Io)
+        });
+        let result = result.await.map_err(|error| ConfinementError::Io(io::Error::other(error)));
+        result
+            .and_then(|result| result)
+            .map_err(|source| ExecError::NotEnded { what: cell_name(cell), source })
+    }
+
+    fn look(&self, program: &Program<'_>) -> Result<Option<Adoptable>, ExecError> {
+        let name = || format!("{}/{}", program.group, program.resource);
+        let record = self.records.read(program.group, program.resource).map_err(ExecError::io(name()))?;
+        let members = self.cell(program, Part::Main).members().map_err(ExecError::io(name()))?;
+        let Some(record) = record.map(|record| record.content) else {
+            let left = "something of it runs that no record speaks of";
+            return Ok((!members.is_empty()).then_some(Adoptable::Broken(left)));
+        };
+        let process = record.process.filter(|process| process.open().is_some());
+        Ok(match record.phase {
+            Phase::Starting => Some(Adoptable::Broken("its start was interrupted")),
+            Phase::Up if record.wait => Some(Adoptable::Up(None)),
+            Phase::Up if process.is_some() => Some(Adoptable::Up(process)),
+            Phase::Up if members.is_empty() => None,
+            Phase::Up => Some(Adoptable::Broken("its program has ended; children of it still run")),
+        })
+    }
+
+    fn watch_adopted(&self, program: &Program<'_>, process: Option<ProcessId>) -> Option<Ended> {
+        let watched = process.filter(|_| program.config.watch && !program.config.wait)?;
+        let (tell, ended) = oneshot::channel();
+        match watched.open() {
+            Some(fd) => drop(tokio::spawn(async move {
+                match wait_for_end(fd).await {
+                    Ok(()) => drop(tell.send("it ended (adopted: its exit code is unknown)".to_owned())),
+                    Err(error) => drop(tell.send(format!("it could not be watched: {error}"))),
+                }
+            })),
+            None => drop(tell.send("it ended".to_owned())),
+        }
+        Some(ended)
+    }
+
+    fn run<'a>(&'a self, program: &Program<'a>, command: &'a [String], cell: &'a Cell) -> Run<'a> {
+        let config = program.config;
+        let mut environment = program.environment.clone();
+        environment.extend(config.environment.clone());
+        Run {
+            command,
+            base: config.directory.as_deref().unwrap_or(self.layout.data_dir()),
+            directory: config.directory.as_deref(),
+            user: config.user.as_deref(),
+            environment,
+            cell,
+        }
+    }
+
+    fn cell(&self, program: &Program<'_>, part: Part) -> Cell {
+        self.confinement.cell(program.group, program.resource, part)
+    }
+
+    fn output(&self, program: &Program<'_>) -> Result<(Output, fs::File), ExecError> {
+        let folder: PathBuf = self.layout.logs();
+        Output::open(&folder, program.group, program.resource).map_err(ExecError::io("captured output"))
+    }
+
+    fn record(
+        &self,
+        program: &Program<'_>,
+        phase: Phase,
+        process: Option<ProcessId>,
+    ) -> Result<(), ExecError> {
+        let content = ExecRecord { phase, wait: program.config.wait, process };
+        let written = self.records.write(program.group, program.resource, program.epoch, content);
+        written.map_err(ExecError::io("record of what runs"))
+    }
+
+    fn forget(&self, program: &Program<'_>) -> Result<(), ExecError> {
+        let removed = self.records.remove(program.group, program.resource);
+        removed.map_err(ExecError::io("record of what runs"))
+    }
+}
+
+/// What a look at the records and the kernel found.
+enum Adoptable {
+    /// It is up; with its process, if that is what runs.
+    Up(Option<ProcessId>),
+    /// Something of it is there, but it is not up.
+    Broken(&'static str),
+}
+
+fn watch_child(mut child: Child, output: Output, watch: bool) -> Option<Ended> {
+    let (tell, ended) = oneshot::channel();
+    // Unwatched, too: somebody has to reap it.
+    tokio::spawn(async move {
+        let how = match child.wait().await {
+            Ok(status) => describe(status),
+            Err(error) => format!("it could not be waited for: {error}"),
+        };
+        let _nobody_may_care = tell.send(format!("{how}{}", output.last()));
+    });
+    watch.then_some(ended)
+}
+
+async fn wait_for_end(process: OwnedFd) -> io::Result<()> {
+    let process = readable(process)?;
+    process.readable().await.map(|_| ())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn failed(run: &Run<'_>, status: std::process::ExitStatus, output: &Output) -> ExecError {
+    ExecError::Failed { what: run.what(), how: describe(status), output: output.last() }
+}
+
+/// A command that takes too long, with the processes in it and the last of its output.
+fn told(what: &str, cell: &Cell, output: &Output) -> String {
+    let members = cell.members().unwrap_or_default();
+    let commands: Vec<String> = members
+        .iter()
+        .filter_map(|member| {
+            let line = fs::read(format!("/proc/{}/cmdline", member.pid)).ok()?;
+            let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+            Some(format!("{} {}", member.pid, words.join(" ").trim()))
+        })
+        .collect();
+    format!("{what} (running: {}{})", commands.join(", "), output.last())
+}
+
+fn cell_name(cell: &Cell) -> String {
+    format!("{}/{}", cell.group, cell.resource)
+}

@@ -1,0 +1,270 @@
+//! What the guard does: processes, addresses, files. Nothing here decides.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    process::{Command, ExitStatus},
+};
+
+use nix::{
+    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    unistd::Pid,
+};
+use rustix::process::{Signal, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use tasuki_core::{ids::BootId, time::Timestamp};
+
+use super::protocol::{self, GUARD_PID_VARIABLE, SOCKET_VARIABLE, ToNode};
+use crate::{
+    address::{self, HeldAddress},
+    clock,
+    confinement::{CONFINEMENT_VARIABLE, Confinement},
+    layout::Layout,
+    process::{self, ProcessId},
+    records::{ExecRecord, Records},
+};
+
+/// The guard's hold on this server.
+#[derive(Debug)]
+pub(super) struct Hands {
+    pub(super) layout: Layout,
+    pub(super) confinement: Confinement,
+    pub(super) boot: BootId,
+    node_command: Vec<OsString>,
+    node: Option<NodeProcess>,
+    lease_file: File,
+    programs: Records<ExecRecord>,
+    addresses: Records<HeldAddress>,
+}
+
+#[derive(Debug)]
+struct NodeProcess {
+    id: ProcessId,
+    fd: OwnedFd,
+    /// None for the node of a guard before this one.
+    socket: Option<OwnedFd>,
+}
+
+/// What a file of this boot holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct OfBoot<T> {
+    boot: BootId,
+    content: T,
+}
+
+/// The lease file has one length, so that one write replaces it.
+const LEASE_FILE_LENGTH: usize = 128;
+
+impl Hands {
+    pub(super) fn new(
+        layout: Layout,
+        confinement: Confinement,
+        boot: BootId,
+        node_command: Vec<OsString>,
+    ) -> io::Result<Self> {
+        let lease_file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(layout.lease())?;
+        let node = read_of_boot::<ProcessId>(&fs::read(layout.node_process()).unwrap_or_default(), &boot)
+            .and_then(|id| Some(NodeProcess { id, fd: id.open()?, socket: None }));
+        let programs = Records::new(layout.resource_records(), boot.clone());
+        let addresses = Records::new(layout.address_records(), boot.clone());
+        Ok(Self { layout, confinement, boot, node_command, node, lease_file, programs, addresses })
+    }
+
+    /// The lease's end as it was written down in this boot.
+    pub(super) fn remembered(&self) -> Option<Timestamp> {
+        let mut text = vec![0; LEASE_FILE_LENGTH];
+        self.lease_file.read_exact_at(&mut text, 0).ok()?;
+        read_of_boot::<Option<Timestamp>>(&text, &self.boot)?
+    }
+
+    pub(super) fn remember(&self, end: Option<Timestamp>) -> io::Result<()> {
+        let mut text = serde_json::to_vec(&OfBoot { boot: self.boot.clone(), content: end })?;
+        text.resize(LEASE_FILE_LENGTH, b' ');
+        self.lease_file.write_all_at(&text, 0)
+    }
+
+    /// Whether something of this server runs. When that cannot be found out, it counts as so.
+    pub(super) fn runs(&self) -> bool {
+        self.confinement.running().map_or(true, |running| !running.is_empty())
+            || self.programs.all().map_or(true, |records| !records.is_empty())
+            || self.addresses.all().map_or(true, |records| !records.is_empty())
+    }
+
+    pub(super) fn has_node(&self) -> bool {
+        self.node.is_some()
+    }
+
+    pub(super) fn node_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.node.as_ref().map(|node| node.fd.as_fd())
+    }
+
+    pub(super) fn node_socket(&self) -> Option<BorrowedFd<'_>> {
+        self.node.as_ref()?.socket.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// The node closed its side, or speaks nonsense: nothing more is heard from it.
+    pub(super) fn close_socket(&mut self) {
+        if let Some(node) = &mut self.node {
+            node.socket = None;
+        }
+    }
+
+    pub(super) fn start_node(&mut self, lease_end: Option<Timestamp>) -> io::Result<i32> {
+        let (ours, theirs) = protocol::pair()?;
+        let (program, arguments) = self.node_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(theirs);
+        command.env(SOCKET_VARIABLE, "0").env(GUARD_PID_VARIABLE, std::process::id().to_string());
+        command.env(CONFINEMENT_VARIABLE, self.confinement.name());
+        let child = command.spawn()?;
+        let missing = || io::Error::other("the node ended at once");
+        let id = i32::try_from(child.id()).ok().and_then(ProcessId::of).ok_or_else(missing)?;
+        let fd = id.open().ok_or_else(missing)?;
+        let text = serde_json::to_vec(&OfBoot { boot: self.boot.clone(), content: id })?;
+        // The kernel kills a node whose guard dies; this is for the moment before it asked for that.
+        if let Err(error) = fs::write(self.layout.node_process(), text) {
+            tracing::warn!(%error, "the node's process number could not be written down");
+        }
+        protocol::say(&ours, &ToNode::Welcome { lease_end })?;
+        self.node = Some(NodeProcess { id, fd, socket: Some(ours) });
+        Ok(id.pid)
+    }
+
+    /// SIGKILL; waits for the end, so that nothing it was about to send leaves after this. At most
+    /// half of what is left until the deadline: a node that waits for a disk must not keep the
+    /// resources alive.
+    pub(super) fn kill_node(&mut self, deadline: Timestamp) {
+        let Some(node) = &mut self.node else { return };
+        let _ended_meanwhile = pidfd_send_signal(&node.fd, Signal::KILL);
+        node.socket = None;
+        let patience = deadline.since(clock::now()) / 2;
+        let millis = u16::try_from(patience.as_millis()).unwrap_or(u16::MAX);
+        if let Ok(fd) = node.fd.try_clone() {
+            process::wait_for_an_end(&[fd], millis);
+        }
+        self.reap();
+    }
+
+    /// Kills what runs, drops the addresses, forgets the records. Whether nothing is left.
+    pub(super) fn stop_all(&mut self, with_node: bool, deadline: Timestamp) -> bool {
+        let mut outcomes = Outcomes { all_done: true };
+        let cells = self.confinement.cells();
+        outcomes.take("find what runs", cells.as_ref().map(|_| ()).map_err(|error| error.kind().into()));
+        let cells = cells.unwrap_or_default();
+        for cell in &cells {
+            outcomes.take("kill what runs", cell.kill());
+        }
+        if with_node && self.confinement.is_marked() {
+            outcomes.take("kill what lost its mark", self.kill_descendants());
+        }
+        outcomes.take("drop the addresses", self.drop_addresses());
+        for cell in &cells {
+            let ended = cell.kill_and_wait(deadline).map_err(io::Error::other);
+            outcomes.take("see the end of what was killed", ended);
+        }
+        if with_node && self.node.is_some() {
+            self.kill_node(deadline);
+            outcomes.all_done &= self.node.is_none();
+        }
+        if outcomes.all_done {
+            // Last, because these wait for a file system.
+            for cell in &cells {
+                outcomes.take("remove an empty place", cell.remove());
+            }
+            outcomes.take("forget what ran", self.programs.clear());
+            outcomes.take("forget addresses", self.addresses.clear());
+        }
+        outcomes.all_done
+    }
+
+    fn drop_addresses(&self) -> io::Result<()> {
+        let held: Vec<HeldAddress> = self.addresses.all()?.into_iter().map(|record| record.content).collect();
+        if held.is_empty() { Ok(()) } else { address::remove_now(&held).map_err(io::Error::other) }
+    }
+
+    /// Without control groups: the guard is the reaper of everything its node ever started, so
+    /// whatever wiped its mark is among its descendants.
+    fn kill_descendants(&self) -> io::Result<()> {
+        let processes = process::all()?;
+        let mut found = vec![i32::try_from(std::process::id()).map_err(io::Error::other)?];
+        let mut next = 0;
+        while let Some(parent) = found.get(next).copied() {
+            next += 1;
+            for child in processes.iter().filter(|stat| stat.parent == parent) {
+                child.id.signal(Signal::KILL);
+                found.push(child.id.pid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects what has ended; the node's status if it is among them.
+    pub(super) fn reap(&mut self) -> Option<String> {
+        let mut status = None;
+        loop {
+            match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) if self.is_node(pid) => {
+                    status = Some(format!("exit code {code}"));
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) if self.is_node(pid) => {
+                    status = Some(format!("killed by {signal}"));
+                }
+                Ok(WaitStatus::StillAlive) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        if self.node.as_ref().is_some_and(|node| node.id.open().is_none()) {
+            self.node = None;
+            return Some(status.unwrap_or_else(|| "it was another guard's".to_owned()));
+        }
+        None
+    }
+
+    fn is_node(&self, pid: Pid) -> bool {
+        self.node.as_ref().is_some_and(|node| node.id.pid == pid.as_raw())
+    }
+
+    pub(super) fn tell(&self, message: &ToNode) {
+        if let Some(socket) = self.node_socket()
+            && let Err(error) = protocol::say(socket, message)
+        {
+            tracing::warn!(%error, ?message, "the node was not told");
+        }
+    }
+
+    /// The guard leaves nothing of its own behind.
+    pub(super) fn leave(&self) {
+        let _another_boot_ignores_it = fs::remove_file(self.layout.node_process());
+        self.confinement.remove();
+    }
+}
+
+/// Goes on after an error, and remembers that there was one.
+struct Outcomes {
+    all_done: bool,
+}
+
+impl Outcomes {
+    fn take(&mut self, what: &str, outcome: io::Result<()>) {
+        if let Err(error) = outcome {
+            tracing::error!(%error, "could not {what}");
+            self.all_done = false;
+        }
+    }
+}
+
+fn read_of_boot<T: for<'de> Deserialize<'de>>(text: &[u8], boot: &BootId) -> Option<T> {
+    let file: OfBoot<T> = serde_json::from_slice(text).ok()?;
+    (file.boot == *boot).then_some(file.content)
+}
+
+/// Reboots or powers off through the service manager.
+pub(super) fn power(verb: &str) -> io::Result<ExitStatus> {
+    Command::new("systemctl").arg(verb).status()
+}
