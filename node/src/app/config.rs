@@ -245,7 +245,9 @@ pub fn parse(text: &str, file: &str) -> Result<(ClusterConfig, Vec<Problem>), Ap
     }
 }
 
-fn problem(from: &tasuki_config::Problem) -> Problem {
+/// A problem of the configuration crate, as faces show it.
+#[must_use]
+pub fn problem(from: &tasuki_config::Problem) -> Problem {
     let place = |place: Option<usize>| place.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     Problem {
         code: from.code.to_string(),

@@ -219,7 +219,7 @@ impl AppError {
             }
             Self::Unclear(_) => "look at `tasuki cluster status` before you repeat it: it may have happened",
             Self::Unreachable(_) => {
-                "check that the node runs (`systemctl status tasuki`) and that --data or --server names it"
+                "check that the node runs (`systemctl status tasuki`) and that --data or --address names it"
             }
             Self::TookTooLong(_) => "it goes on by itself; `tasuki explain GROUP` says what it waits for",
             Self::Failed(_) => "`tasuki explain GROUP` says why; the resource's log has its output",
@@ -279,7 +279,7 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         | Refusal::NotOwner { .. } => "something changed meanwhile; look at it and try again",
         Refusal::ServerInUse(_) => "keep the server in the file: a member cannot be left out",
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => {
-            "this is another cluster than the one meant; check --data or --server"
+            "this is another cluster than the one meant; check --data or --address"
         }
         Refusal::Token(_) => "make a new token with `tasuki cluster token` on a member",
     }

@@ -60,7 +60,7 @@ pub fn explain(state: &State, name: &GroupName) -> Result<Explanation, AppError>
         .history
         .iter()
         .filter(|change| change.keys.iter().any(|key| is_about(key, name)))
-        .cloned()
+        .map(|change| Change::clone(change))
         .collect();
     Ok(Explanation {
         group: status::group(name, entry),

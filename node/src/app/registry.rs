@@ -85,7 +85,7 @@ impl App {
             .rev()
             .filter(|change| touches(change, prefix))
             .take(limit.unwrap_or(HISTORY_SHOWN))
-            .cloned()
+            .map(|change| Change::clone(change))
             .collect();
         changes.reverse();
         Ok(changes)
@@ -126,7 +126,7 @@ fn news(state: &Arc<State>, after: Revision) -> Vec<Watched> {
         .history
         .iter()
         .filter(|change| change.revision > after)
-        .map(|change| Watched { change: change.clone(), gap: std::mem::take(&mut gap) })
+        .map(|change| Watched { change: Change::clone(change), gap: std::mem::take(&mut gap) })
         .collect()
 }
 

@@ -1,1 +1,67 @@
-//! The command line.
+//! The command line: `tasuki NOUN VERB`. One file a noun. Data goes to stdout, talk to stderr.
+//!
+//! It holds no knowledge of its own: it calls the node's services, or, for what needs no node, the
+//! same functions that the node runs.
+
+pub mod args;
+mod cluster;
+mod completion;
+mod config;
+mod connect;
+mod demo_http;
+mod event;
+mod explain;
+mod group;
+pub mod output;
+mod registry;
+pub mod render;
+mod server;
+mod wait;
+
+use std::process::ExitCode;
+
+use self::{
+    args::{Noun, Options},
+    output::Output,
+};
+use crate::app::AppError;
+
+/// What the operator's commands have in common.
+struct Context {
+    options: Options,
+    out: Output,
+}
+
+/// Carries out an operator's command and says how the program ends.
+#[must_use]
+pub fn run(options: Options, noun: Noun) -> ExitCode {
+    let out = Output::new(options.json, options.color);
+    let context = Context { options, out };
+    // One thread: a command line waits for one thing at a time.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return context.out.fail(&AppError::Failed(format!("cannot start: {error}"))),
+    };
+    let done = runtime.block_on(perform(&context, noun));
+    // A lookup of names or a reader that hangs does not keep the program alive.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code,
+        Err(error) => context.out.fail(&error),
+    }
+}
+
+async fn perform(context: &Context, noun: Noun) -> Result<ExitCode, AppError> {
+    match noun {
+        Noun::Cluster(verb) => cluster::perform(context, verb).await?,
+        Noun::Group(verb) => return group::perform(context, verb).await,
+        Noun::Server(verb) => server::perform(context, verb).await?,
+        Noun::Config(verb) => config::perform(context, verb).await?,
+        Noun::Registry(verb) => registry::perform(context, verb).await?,
+        Noun::Event(verb) => event::perform(context, verb).await?,
+        Noun::Explain { group } => explain::perform(context, group).await?,
+        Noun::Completion { shell } => completion::perform(shell)?,
+        Noun::DemoHttp(arguments) => demo_http::serve(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,430 @@
+//! Every word of the command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    done
+  1    failed
+  2    the command line, or an argument, makes no sense
+  3    no such server, group or registry key
+  4    refused: in conflict with what is
+  5    no quorum, or the node cannot be reached
+  6    permission denied
+  130  interrupted while waiting; what was started goes on
+
+Errors have stable codes (TSK-nnnn); docs/errors has a page for each.";
+
+/// Keeps services running on a small set of servers
+#[derive(Debug, Parser)]
+#[command(name = "tasuki", version, after_help = AFTER_HELP, max_term_width = 100, disable_help_subcommand = true)]
+pub struct CommandLine {
+    /// What every command understands.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do.
+    #[command(subcommand)]
+    pub word: Word,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// This server's data folder; its node is called over the socket in it
+    #[arg(long, global = true, env = "TASUKI_DATA", value_name = "DIR", default_value = "/var/lib/tasuki")]
+    pub data: PathBuf,
+    /// Call the node of another server instead, at ADDRESS or ADDRESS:PORT
+    #[arg(long, global = true, env = "TASUKI_ADDRESS", value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// Folder with ca.pem and a client certificate (admin.pem and admin.key, or one other pair)
+    #[arg(long, global = true, env = "TASUKI_IDENTITY", value_name = "DIR")]
+    pub identity: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The first word.
+#[derive(Debug, Subcommand)]
+pub enum Word {
+    /// An operator's command.
+    #[command(flatten)]
+    Noun(Noun),
+    /// Run a whole cluster on this machine, to try it out
+    Lab(LabArgs),
+    /// The guard process
+    #[command(hide = true)]
+    Guard(GuardArgs),
+    /// The node process, started by the guard
+    #[command(hide = true)]
+    Node(NodeArgs),
+}
+
+/// An operator's commands.
+#[derive(Debug, Subcommand)]
+pub enum Noun {
+    /// The cluster as a whole
+    #[command(subcommand)]
+    Cluster(ClusterVerb),
+    /// Failover groups
+    #[command(subcommand)]
+    Group(GroupVerb),
+    /// Servers
+    #[command(subcommand)]
+    Server(ServerVerb),
+    /// The cluster configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// The cluster registry, read-only
+    #[command(subcommand)]
+    Registry(RegistryVerb),
+    /// What happens, as it happens
+    #[command(subcommand)]
+    Event(EventVerb),
+    /// Say why a group is where it is, and why it is nowhere else
+    Explain {
+        /// The group
+        group: String,
+    },
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// A small HTTP service for demonstrations
+    #[command(name = "__demo-http", hide = true)]
+    DemoHttp(DemoHttpArgs),
+}
+
+/// `tasuki cluster …`
+#[derive(Debug, Subcommand)]
+pub enum ClusterVerb {
+    /// Make a new cluster, with this server as its first member (offline)
+    Init {
+        /// The cluster configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Which server of the configuration this is
+        #[arg(long, value_name = "NAME")]
+        server: String,
+    },
+    /// Make this server a member, with a token from `tasuki cluster token`
+    Join {
+        /// A member, as ADDRESS or ADDRESS:PORT
+        #[arg(value_name = "ADDRESS")]
+        member: String,
+        /// The token
+        #[arg(long, env = "TASUKI_TOKEN", hide_env_values = true)]
+        token: String,
+        /// Which server of the configuration this is
+        #[arg(long, value_name = "NAME")]
+        server: String,
+    },
+    /// Make a one-time token with which one server may join
+    Token {
+        /// Only this server may use it
+        #[arg(long, value_name = "NAME")]
+        server: Option<String>,
+        /// How long it is good for, like 30m or 1h; seven days at most
+        #[arg(long, value_name = "SPAN", value_parser = span, default_value = "1h")]
+        expires: Duration,
+    },
+    /// Servers with their paths, groups with where they run, and whether one more loss is survived
+    Status,
+    /// Let groups run on unwatched: nothing is started, stopped or moved by itself
+    Suspend,
+    /// Watch the groups again; also calls a shutdown off that has not finished
+    Resume,
+    /// Stop every group and every node
+    Shutdown {
+        /// What happens to the machines then
+        #[command(flatten)]
+        after: After,
+        /// Yes, stop every service of the cluster
+        #[arg(long)]
+        yes: bool,
+    },
+    /// The live supervision tree of the node
+    Tree,
+}
+
+/// What follows a shutdown.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct After {
+    /// Reboot the machine then
+    #[arg(long, conflicts_with = "poweroff")]
+    pub reboot: bool,
+    /// Power the machine off then
+    #[arg(long)]
+    pub poweroff: bool,
+}
+
+/// `tasuki group …`
+#[derive(Debug, Subcommand)]
+pub enum GroupVerb {
+    /// Start a group
+    Start {
+        /// The group
+        group: String,
+        /// Where; the best allowed server otherwise
+        #[arg(long, value_name = "SERVER")]
+        on: Option<String>,
+        /// How long to wait for it.
+        #[command(flatten)]
+        wait: Waiting,
+    },
+    /// Stop a group
+    Stop {
+        /// The group
+        group: String,
+        /// How long to wait for it.
+        #[command(flatten)]
+        wait: Waiting,
+    },
+    /// Move a group to another server
+    Move {
+        /// The group
+        group: String,
+        /// Where to; the next allowed server otherwise
+        #[arg(long, value_name = "SERVER")]
+        to: Option<String>,
+        /// How long to wait for it.
+        #[command(flatten)]
+        wait: Waiting,
+    },
+    /// Where groups run and since when, with their resources
+    #[command(visible_alias = "list")]
+    Status {
+        /// Only this group
+        group: Option<String>,
+    },
+    /// Set a group's failure counters to zero
+    Reset {
+        /// The group
+        group: String,
+    },
+}
+
+/// How long to wait for the outcome.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Waiting {
+    /// Do not wait for the outcome
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Wait at most so long, like 30s or 2m; as long as it takes otherwise
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "no_wait")]
+    pub timeout: Option<Duration>,
+}
+
+/// `tasuki server …`
+#[derive(Debug, Subcommand)]
+pub enum ServerVerb {
+    /// Every server with its state and its paths
+    #[command(visible_alias = "status")]
+    List,
+    /// Hand a server's groups over and stop its node
+    Shutdown {
+        /// The server
+        server: String,
+        /// What happens to the machine then
+        #[command(flatten)]
+        after: After,
+    },
+}
+
+/// `tasuki config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Find the mistakes in a configuration file (offline)
+    Check {
+        /// The file
+        file: PathBuf,
+        /// Do not look for the scripts on this machine
+        #[arg(long)]
+        no_scripts: bool,
+    },
+    /// Make a file the cluster's configuration, after every server has checked it
+    Push {
+        /// The file
+        file: PathBuf,
+        /// Have it checked everywhere, but change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print the present configuration
+    Show,
+}
+
+/// `tasuki registry …`
+#[derive(Debug, Subcommand)]
+pub enum RegistryVerb {
+    /// Print one object
+    Get {
+        /// Its path, like groups/web/ownership
+        key: String,
+    },
+    /// List keys with who changed them when
+    List {
+        /// Only keys under this path
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Print the last changes, oldest first
+    History {
+        /// Only changes under this path
+        #[arg(default_value = "")]
+        prefix: String,
+        /// At most so many
+        #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// Print every change as it is applied
+    Watch {
+        /// Only changes under this path
+        #[arg(default_value = "")]
+        prefix: String,
+        /// Begin after this revision, rather than now
+        #[arg(long, value_name = "REVISION")]
+        after: Option<u64>,
+    },
+}
+
+/// `tasuki event …`
+#[derive(Debug, Subcommand)]
+pub enum EventVerb {
+    /// Print one line for each event
+    Watch {
+        /// Only about this object (group/web) or kind of object (group)
+        #[arg(default_value = "")]
+        object: String,
+    },
+}
+
+/// `tasuki lab …`
+#[derive(Debug, Args)]
+pub struct LabArgs {
+    /// The lab's folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What to do; starts the lab and shows its service until Ctrl-C when not given.
+    #[command(subcommand)]
+    pub verb: Option<LabVerb>,
+}
+
+/// What to do with the lab.
+#[derive(Debug, Subcommand)]
+pub enum LabVerb {
+    /// Start the lab and show its service until Ctrl-C
+    Up,
+    /// Kill a server of the lab, guard and node and all, as a power loss would
+    Kill {
+        /// The server
+        server: String,
+    },
+    /// Start a server again that was killed
+    Start {
+        /// The server
+        server: String,
+    },
+    /// Cut a server's cables
+    Cut {
+        /// The server
+        server: String,
+        /// Only on this network
+        network: Option<String>,
+    },
+    /// Mend a server's cables
+    Heal {
+        /// The server; every one when not given
+        server: Option<String>,
+    },
+    /// Show the lab's cluster
+    Status,
+    /// Take everything down
+    Down,
+}
+
+/// `tasuki guard`
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// Folder for what is of one boot only; by default under /run
+    #[arg(long, env = "TASUKI_RUN", value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// The watchdog device
+    #[arg(long, value_name = "DEVICE")]
+    pub watchdog: Option<PathBuf>,
+    /// Never reboot or power off the machine: say what would be done
+    #[arg(long)]
+    pub no_power: bool,
+}
+
+/// `tasuki node`
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Folder for what is of one boot only; by default under /run
+    #[arg(long, env = "TASUKI_RUN", value_name = "DIR")]
+    pub run: Option<PathBuf>,
+}
+
+/// `tasuki __demo-http`
+#[derive(Debug, Args)]
+pub struct DemoHttpArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+}
+
+/// A span with its unit.
+fn span(text: &str) -> Result<Duration, String> {
+    let expected = || format!("{text:?} is not a span; write a number and a unit: 500ms, 30s, 5m, 2h, 1d");
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(expected()),
+    };
+    let ms = number.checked_mul(unit_ms).filter(|ms| *ms > 0).ok_or_else(expected)?;
+    Ok(Duration::from_millis(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_need_a_unit() {
+        assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(span("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "90", "s", "0s", "-1s", "1.5h", "9999999999999999999d", "1w"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+}
