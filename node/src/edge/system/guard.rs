@@ -1,0 +1,71 @@
+//! The guard process, through its socket.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tasuki_actors::ports::Guard;
+use tasuki_core::{registry::state::AfterStop, time::Timestamp};
+use tasuki_system::{
+    clock::ClockWatch,
+    guard::{GuardClient, GuardError},
+};
+
+/// The guard, with the node's own look at the clocks (R38).
+#[derive(Debug)]
+pub struct SystemGuard {
+    client: GuardClient,
+    clocks: Mutex<ClockWatch>,
+}
+
+impl SystemGuard {
+    /// Takes over the guard's socket, within a tokio runtime. `main` has called
+    /// `tasuki_system::guard::die_with_parent` before.
+    ///
+    /// # Errors
+    /// When this process was not started by a guard.
+    pub fn connect() -> Result<Self, GuardError> {
+        Ok(Self { client: GuardClient::connect()?, clocks: Mutex::default() })
+    }
+
+    /// Tells the guard the times that the cluster is configured for: at the start, and after each
+    /// change.
+    pub fn set_times(&self, lease: Duration, guard_budget: Duration) {
+        self.client.set_times(lease, guard_budget);
+    }
+
+    /// Returns when the guard asks for a clean stop.
+    pub async fn stop_requested(&self) {
+        self.client.stop_requested().await;
+    }
+}
+
+#[async_trait]
+impl Guard for SystemGuard {
+    fn renew(&self, end: Timestamp) {
+        let jump = self.clocks.lock().unwrap_or_else(PoisonError::into_inner).check();
+        match jump {
+            // The end was computed by a clock that cannot be trusted.
+            Some(jump) => self.client.stand_down(&jump.to_string()),
+            None => self.client.renew(end),
+        }
+    }
+
+    fn lease_end(&self) -> Option<Timestamp> {
+        self.client.lease_end()
+    }
+
+    async fn end_lease(&self) -> Result<(), String> {
+        self.client.end_lease().await.map_err(|error| error.to_string())
+    }
+
+    fn stand_down(&self, why: &str) {
+        self.client.stand_down(why);
+    }
+
+    fn leave(&self, after: AfterStop) {
+        self.client.leave(after);
+    }
+}
