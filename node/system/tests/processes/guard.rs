@@ -14,14 +14,16 @@ use nix::{
     unistd::Pid,
 };
 use tasuki_core::{
-    ids::{GroupName, ResourceName},
+    ids::{Epoch, GroupName, ResourceName},
     time::Timestamp,
 };
 use tasuki_system::{
+    address::HeldAddress,
     clock,
     confinement::Part,
     guard::{ConfinementChoice, GuardOptions, PowerPolicy, run},
     process::ProcessId,
+    records::Records,
 };
 
 use crate::{
@@ -44,6 +46,7 @@ pub const TESTS: &[Test] = &[
     ("r10_a_node_dies_with_its_guard", guard_killed),
     ("r6_a_guard_that_starts_again_goes_on_with_the_lease", guard_replaced),
     ("r10_a_guard_that_starts_again_after_the_lease_stops_what_runs", guard_replaced_late),
+    ("r10_at_the_leases_end_recorded_addresses_are_dropped_and_no_others", addresses),
     ("asked_to_end_a_guard_lets_its_node_leave", leave),
     ("one_guard_a_data_folder", one_guard),
 ];
@@ -85,8 +88,12 @@ impl Guard {
     }
 
     fn spawn(place: &Place, errors: Stdio) -> Child {
+        Self::spawn_by(Command::new(std::env::current_exe().unwrap()), place, errors)
+    }
+
+    fn spawn_by(mut command: Command, place: &Place, errors: Stdio) -> Child {
         let layout = &place.layout;
-        Command::new(std::env::current_exe().unwrap())
+        command
             .arg("__guard")
             .args([layout.data_dir(), layout.run_dir()])
             .arg(if place.marked { "marked" } else { "best" })
@@ -251,6 +258,62 @@ fn guard_replaced_late() {
         assert!(before.iter().all(|process| process.open().is_none()));
         assert_eq!(guard.probe(), "stopped");
     });
+}
+
+fn ip(arguments: &str) -> Option<String> {
+    let output = Command::new("ip").args(arguments.split(' ')).output().ok()?;
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// A network namespace, removed at the end.
+struct Network(String);
+
+impl Network {
+    fn new() -> Option<Self> {
+        let name = format!("tasuki-guard-{}", std::process::id());
+        ip(&format!("netns add {name}"))?;
+        let network = Self(name);
+        network.ip("link add d0 type dummy")?;
+        network.ip("link set d0 up")?;
+        Some(network)
+    }
+
+    fn ip(&self, arguments: &str) -> Option<String> {
+        ip(&format!("-n {} {arguments}", self.0))
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        ip(&format!("netns del {}", self.0));
+    }
+}
+
+fn addresses() {
+    let Some(network) = Network::new() else {
+        println!("skipped, because no network namespace can be made here");
+        return;
+    };
+    network.ip("addr add 10.77.0.1/24 dev d0").unwrap();
+    network.ip("addr add 10.77.0.9/24 dev d0").unwrap();
+    let place = Place::new(false);
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{}", network.0)).arg(std::env::current_exe().unwrap());
+    let child = Guard::spawn_by(command, &place, Stdio::inherit());
+    let guard = Guard { child, place };
+    let end = guard.renew(1000);
+    let records = Records::new(guard.place.layout.address_records(), clock::boot_id().unwrap());
+    let held =
+        HeldAddress { address: [10, 77, 0, 9].into(), prefix: 24, device: "d0".into(), loopback: false };
+    records.write(&"g".into(), &"fip".into(), Epoch(1), held).unwrap();
+    eventually("the floating address is gone", || {
+        (!network.ip("addr show dev d0").unwrap().contains("10.77.0.9")).then_some(())
+    });
+    let now = clock::now();
+    assert!(now >= end && now.since(end) <= BUDGET, "{:?} after the lease's end", now.since(end));
+    println!("the address was gone {:?} after the lease's end", now.since(end));
+    assert!(network.ip("addr show dev d0").unwrap().contains("10.77.0.1/24"), "the server's own stays");
+    eventually("no record", || records.all().unwrap().is_empty().then_some(()));
 }
 
 fn leave() {
