@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Automatic, ClusterConfig, FinalAction},
-    ids::{Epoch, GroupName, Incarnation, RaftId, ServerName},
+    ids::{Epoch, GroupName, Incarnation, RaftId, Revision, ServerName},
     reason::Reason,
     time::WallTime,
 };
@@ -85,6 +85,10 @@ impl Change<'_> {
                 {
                     return Err(Refusal::NoSuchServer(server.clone()));
                 }
+                // An id that comes again would make a used token fresh.
+                if self.state.tokens.contains_key(id) {
+                    return Err(Refusal::Token(TokenRefusal::Used));
+                }
                 let token = Token {
                     digest: digest.clone(),
                     server: server.clone(),
@@ -116,7 +120,7 @@ impl Change<'_> {
                 if rebooted {
                     self.vacate_all_of(server, &Reason::ServerGone { server: server.clone() });
                 }
-                self.end_cluster_stop(server);
+                self.end_cluster_stop();
             }
             Command::ServerGone { server, incarnation } => {
                 self.current_incarnation(server, *incarnation)?;
@@ -163,6 +167,10 @@ impl Change<'_> {
             }
             Command::Report { group, report } => {
                 self.owned_by_at(group, &report.server, report.epoch)?;
+                let known = self.group(group)?.report.as_ref();
+                if known.is_some_and(|known| known.value == *report) {
+                    return Ok(());
+                }
                 let key = Key::Report(group.clone());
                 let item = self.renewed(report.clone(), key, |s| s.groups.get(group)?.report.as_ref());
                 if let Some(entry) = self.state.groups.get_mut(group) {
@@ -306,15 +314,13 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// The first server to start after the cluster was shut down starts the cluster again.
-    fn end_cluster_stop(&mut self, first: &ServerName) {
+    /// The first server to start after the cluster was shut down starts the cluster again, as soon
+    /// as no server is left of before: each has stopped, is gone, or has started anew.
+    fn end_cluster_stop(&mut self) {
+        let old = self.state.servers.keys().any(|name| self.state.stops_with_cluster(name).is_some());
+        let up = |name| self.state.presence(name).is_some_and(|presence| presence.up);
         let stopping = matches!(self.state.cluster_mode(), ClusterMode::Stopping(_));
-        let alone = self
-            .state
-            .servers
-            .keys()
-            .all(|name| name == first || !self.state.presence(name).is_some_and(|presence| presence.up));
-        if !(stopping && alone) {
+        if !stopping || old || !self.state.servers.keys().any(up) {
             return;
         }
         let item = self.renewed(ClusterMode::Running, Key::Mode, |s| s.mode.as_ref());
@@ -373,6 +379,7 @@ impl Change<'_> {
             p.down_because = Some(why);
         });
         self.vacate_all_of(server, vacate);
+        self.end_cluster_stop();
     }
 
     fn vacate_all_of(&mut self, server: &ServerName, reason: &Reason) {
@@ -450,7 +457,12 @@ impl Change<'_> {
             let item = self.renewed(config.settings.clone(), Key::Settings, |s| s.settings.as_ref());
             self.state.settings = Some(item);
         }
-        self.state.servers.retain(|name, _| config.servers.contains_key(name));
+        let gone: Vec<ServerName> =
+            self.state.servers.keys().filter(|name| !config.servers.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.state.servers.remove(&name);
+            self.touched(Key::ServerConfig(name));
+        }
         for (name, server) in &config.servers {
             let known = self.state.servers.get(name);
             if known.is_some_and(|known| known.config.value == *server) {
@@ -476,16 +488,23 @@ impl Change<'_> {
             }
             let key = Key::GroupConfig(name.clone());
             let item = self.renewed(group.clone(), key, |s| s.groups.get(name)?.config.as_ref());
-            if let Some(known) = self.state.groups.get_mut(name) {
-                known.config = Some(item);
-                continue;
-            }
             let target = match group.startup {
                 Automatic::Auto => Target::Online,
                 Automatic::Manual => Target::Offline,
             };
+            if let Some(known) = self.state.groups.get_mut(name) {
+                let comes_back = known.config.is_none();
+                known.config = Some(item);
+                if comes_back {
+                    // Its release goes on; what it was wanted as ended when it was taken out.
+                    self.change_target(name, target);
+                }
+                continue;
+            }
             let vacated = Vacate { to: None, reason: Reason::ClusterStarted, event: StartEvent::Start };
-            let ownership = Ownership { vacated: Some(vacated), ..Ownership::default() };
+            // A group of the same name may have been here before: its epochs do not come again.
+            let epoch = self.state.retired_epoch;
+            let ownership = Ownership { epoch, vacated: Some(vacated), ..Ownership::default() };
             let entry = GroupEntry {
                 config: Some(item),
                 target: self.fresh(target, Key::Target(name.clone())),
@@ -496,8 +515,11 @@ impl Change<'_> {
             self.state.groups.insert(name.clone(), entry);
         }
         // A group that was taken out is stopped by its owner first; its record goes with the release.
+        let taken_out = |(name, group): &(&GroupName, &GroupEntry)| {
+            group.config.is_some() && !config.groups.contains_key(*name)
+        };
         let gone: Vec<GroupName> =
-            self.state.groups.keys().filter(|name| !config.groups.contains_key(*name)).cloned().collect();
+            self.state.groups.iter().filter(taken_out).map(|(name, _)| name.clone()).collect();
         for name in gone {
             self.keys.push(Key::GroupConfig(name.clone()));
             let owned = self.state.groups.get(&name).is_some_and(|g| g.ownership.value.owner.is_some());
@@ -511,8 +533,16 @@ impl Change<'_> {
                     entry.config = None;
                 }
             } else {
-                self.state.groups.remove(&name);
+                self.retire(&name);
             }
+        }
+    }
+
+    /// Forgets a group that is configured no more and that nobody owns, but not how far its epochs
+    /// went (R35: a configuration takes no fact back).
+    fn retire(&mut self, group: &GroupName) {
+        if let Some(entry) = self.state.groups.remove(group) {
+            self.state.retired_epoch = self.state.retired_epoch.max(entry.ownership.value.epoch);
         }
     }
 
@@ -596,9 +626,9 @@ impl Change<'_> {
 
     fn change_presence(&mut self, server: &ServerName, change: impl FnOnce(&mut Presence)) {
         let (revision, at) = (self.state.revision.next(), self.at);
-        if let Some(item) = self.state.servers.get_mut(server).and_then(|s| s.presence.as_mut()) {
-            change(&mut item.value);
-            (item.modified, item.at) = (revision, at);
+        if let Some(item) = self.state.servers.get_mut(server).and_then(|s| s.presence.as_mut())
+            && changed(item, revision, at, change)
+        {
             self.touched(Key::Presence(server.clone()));
         }
     }
@@ -606,31 +636,50 @@ impl Change<'_> {
     fn change_ownership(&mut self, group: &GroupName, change: impl FnOnce(&mut Ownership)) {
         let (revision, at) = (self.state.revision.next(), self.at);
         let Some(entry) = self.state.groups.get_mut(group) else { return };
-        change(&mut entry.ownership.value);
-        (entry.ownership.modified, entry.ownership.at) = (revision, at);
+        if !changed(&mut entry.ownership, revision, at, change) {
+            return;
+        }
         let finished = entry.config.is_none() && entry.ownership.value.owner.is_none();
         if finished {
-            self.state.groups.remove(group);
+            self.retire(group);
         }
         self.touched(Key::Ownership(group.clone()));
     }
 
     fn change_target(&mut self, group: &GroupName, target: Target) {
         let (revision, at) = (self.state.revision.next(), self.at);
-        if let Some(entry) = self.state.groups.get_mut(group) {
-            entry.target = Item { value: target, created: entry.target.created, modified: revision, at };
+        if let Some(entry) = self.state.groups.get_mut(group)
+            && changed(&mut entry.target, revision, at, |value| *value = target)
+        {
             self.touched(Key::Target(group.clone()));
         }
     }
 
     fn change_failures(&mut self, group: &GroupName, change: impl FnOnce(&mut Failures)) {
         let (revision, at) = (self.state.revision.next(), self.at);
-        if let Some(entry) = self.state.groups.get_mut(group) {
-            change(&mut entry.failures.value);
-            (entry.failures.modified, entry.failures.at) = (revision, at);
+        if let Some(entry) = self.state.groups.get_mut(group)
+            && changed(&mut entry.failures, revision, at, change)
+        {
             self.touched(Key::Failures(group.clone()));
         }
     }
+}
+
+/// Changes an object; its revision moves only when its value did, so that saying the same thing
+/// again does not make other decisions stale (R12).
+fn changed<T: Clone + PartialEq>(
+    item: &mut Item<T>,
+    revision: Revision,
+    at: WallTime,
+    change: impl FnOnce(&mut T),
+) -> bool {
+    let before = item.value.clone();
+    change(&mut item.value);
+    if item.value == before {
+        return false;
+    }
+    (item.modified, item.at) = (revision, at);
+    true
 }
 
 #[cfg(test)]

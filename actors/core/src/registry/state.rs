@@ -34,6 +34,10 @@ pub struct State {
     pub tokens: BTreeMap<String, Item<Token>>,
     /// The highest Raft id that was ever given out.
     pub last_raft_id: RaftId,
+    /// The highest epoch of any group that was taken out. New groups go on from there, so that
+    /// what an old owner still carries is older than any new ownership.
+    #[serde(default)]
+    pub retired_epoch: Epoch,
     /// The last [`HISTORY_LIMIT`] changes, oldest first.
     pub history: VecDeque<Change>,
 }
@@ -324,6 +328,18 @@ impl State {
     #[must_use]
     pub fn cluster_mode(&self) -> ClusterMode {
         self.mode.as_ref().map_or(ClusterMode::Running, |mode| mode.value)
+    }
+
+    /// Whether the shutdown of the cluster means this server, and what follows: it was up when the
+    /// shutdown was asked for. One that started after that does not stop, but brings the cluster
+    /// back once all others have stopped.
+    #[must_use]
+    pub fn stops_with_cluster(&self, server: &ServerName) -> Option<AfterStop> {
+        let mode = self.mode.as_ref()?;
+        let ClusterMode::Stopping(after) = mode.value else { return None };
+        let presence = self.servers.get(server)?.presence.as_ref()?;
+        let anew = presence.modified > mode.modified && presence.value.mode == ServerMode::Active;
+        (presence.value.up && !anew).then_some(after)
     }
 
     /// What is known of a server that joined.
