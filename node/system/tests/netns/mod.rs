@@ -16,11 +16,19 @@ pub fn impossible() -> Option<&'static str> {
     if !nix::unistd::geteuid().is_root() {
         return Some("network namespaces need root");
     }
+    if !std::path::Path::new("/proc/sys/net/ipv6").exists() {
+        return Some("this machine's kernel has no IPv6");
+    }
     if Command::new("ip").arg("-V").output().is_err() {
         return Some("the test's own set-up needs the `ip` command (iproute2)");
     }
-    let probe = Namespace::new("probe");
-    probe.is_none().then_some("this machine does not permit network namespaces")
+    let Some(probe) = Namespace::new("probe") else {
+        return Some("this machine does not permit network namespaces");
+    };
+    let words = ["-n", &probe.name, "link", "add", "br0", "type", "bridge"];
+    let bridge = Command::new("ip").args(words).output();
+    let made = bridge.is_ok_and(|done| done.status.success());
+    (!made).then_some("this machine's kernel has no bridges")
 }
 
 /// Leaves the test, saying so, when namespaces are impossible here.
