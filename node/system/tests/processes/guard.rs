@@ -116,7 +116,7 @@ impl Guard {
 
     /// Starts a program with a daemon beside it; returns its processes.
     fn start_program(&self) -> Vec<ProcessId> {
-        let text = "(setsid sleep 1111 >/dev/null 2>&1 &)\nsleep 2222";
+        let text = "setsid sleep 1111 >/dev/null 2>&1 &\nsleep 2222 &\nwait";
         let script = self.place.script("serve.sh", text);
         assert_eq!(self.ask(&format!("start r {}", script.display())), "up");
         eventually("three processes", || Some(self.members()).filter(|members| members.len() == 3))
@@ -273,7 +273,8 @@ impl Network {
         let name = format!("tasuki-guard-{}", std::process::id());
         ip(&format!("netns add {name}"))?;
         let network = Self(name);
-        network.ip("link add d0 type dummy")?;
+        network.ip("link add d0 type veth peer name d1")?;
+        network.ip("link set d1 up")?;
         network.ip("link set d0 up")?;
         Some(network)
     }

@@ -145,7 +145,7 @@ fn end_is_noticed() {
 fn daemons() {
     each_confinement(|marked| {
         let place = Place::new(marked);
-        let text = "(setsid sh -c 'sleep 1111 & sleep 2222' >/dev/null 2>&1 &)\nexit 0";
+        let text = "(setsid sh -c 'sleep 1111 & sleep 2222 & wait' >/dev/null 2>&1 &)\nexit 0";
         let resource = Resource::new(config(&place.script("start.sh", text), true));
         resource.start(&place.launcher()).unwrap();
         eventually("the daemon and its two children", || (resource.members(&place).len() == 3).then_some(()));
@@ -158,7 +158,7 @@ fn wiped_environment() {
     each_confinement(|marked| {
         let place = Place::new(marked);
         // One that lost its environment, one that also left the session while its parent lives.
-        let text = "env -i sleep 1111 &\nenv -i setsid sleep 2222 &\nsleep 3333";
+        let text = "env -i sleep 1111 &\nenv -i setsid sleep 2222 &\nsleep 3333 &\nwait";
         let resource = Resource::new(config(&place.script("start.sh", text), false));
         resource.start(&place.launcher()).unwrap();
         eventually("four processes", || (resource.members(&place).len() == 4).then_some(()));
@@ -173,7 +173,7 @@ fn wiped_environment() {
 fn adoption() {
     each_confinement(|marked| {
         let place = Place::new(marked);
-        let resource = Resource::new(config(&place.script("serve.sh", "sleep 1111"), false));
+        let resource = Resource::new(config(&place.script("serve.sh", "sleep 1111 &\nwait"), false));
         drop(resource.start(&place.launcher()).unwrap());
         eventually("both processes", || (resource.members(&place).len() == 2).then_some(()));
         let before = resource.members(&place);
