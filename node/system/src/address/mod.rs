@@ -24,7 +24,6 @@ mod netlink;
 mod packet;
 mod plan;
 mod probe;
-mod ready;
 mod subnet;
 mod watch;
 

@@ -14,11 +14,12 @@ use nix::{
 use socket2::{Domain, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
+use crate::readable::readable;
+
 use super::{
     error::AddressError,
     frame::{self, Mac, Sighting},
     netlink::Link,
-    ready::readiness,
 };
 
 /// See the module.
@@ -86,7 +87,11 @@ pub(super) struct Listener {
 impl Listener {
     /// Needs a tokio runtime.
     pub(super) fn new(socket: PacketSocket) -> Result<Self, AddressError> {
-        let ready = readiness(socket.socket.as_fd())
+        let ready = socket
+            .socket
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(readable)
             .map_err(|error| AddressError::kernel("listen on a packet socket", error))?;
         Ok(Self { socket, ready })
     }

@@ -20,6 +20,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
+use crate::readable::readable;
+
 use super::{
     HeldAddress,
     error::{AddressError, Loss},
@@ -28,7 +30,6 @@ use super::{
     netlink::{Changes, Link, Netlink},
     packet::{Listener, PacketSocket, close_elsewhere},
     probe::own_macs,
-    ready::readiness,
     remove_now,
 };
 
@@ -100,8 +101,11 @@ pub fn watch(
     let changes = Changes::open()?;
     let link = find_link(&mut Netlink::open()?, &held.device)?;
     let listener = PacketSocket::open(&link, held.address)?.map(Listener::new).transpose()?;
-    let changed =
-        readiness(changes.as_fd()).map_err(|error| AddressError::kernel("watch the address", error))?;
+    let changed = changes
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(readable)
+        .map_err(|error| AddressError::kernel("watch the address", error))?;
     let watcher = Watcher {
         held: held.clone(),
         options,
