@@ -110,8 +110,10 @@ impl Change<'_> {
                 }
                 // R5: only a new boot proves that what ran before has stopped.
                 let rebooted = presence.boot.as_ref().is_some_and(|before| before != boot);
+                let now = self.state.revision.next();
                 self.change_presence(server, |p| {
                     p.incarnation = *incarnation;
+                    p.started = now;
                     p.boot = Some(boot.clone());
                     p.up = true;
                     p.mode = ServerMode::Active;
@@ -435,6 +437,7 @@ impl Change<'_> {
             Presence {
                 raft_id,
                 incarnation: Incarnation(0),
+                started: Revision(0),
                 boot: None,
                 up: false,
                 mode: ServerMode::Active,

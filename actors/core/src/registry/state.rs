@@ -58,6 +58,8 @@ pub struct Presence {
     pub raft_id: RaftId,
     /// Its present incarnation; zero until it first started.
     pub incarnation: Incarnation,
+    /// The change that accepted that incarnation.
+    pub started: Revision,
     /// The boot of that incarnation.
     pub boot: Option<BootId>,
     /// Whether that incarnation may hold a lease.
@@ -337,9 +339,9 @@ impl State {
     pub fn stops_with_cluster(&self, server: &ServerName) -> Option<AfterStop> {
         let mode = self.mode.as_ref()?;
         let ClusterMode::Stopping(after) = mode.value else { return None };
-        let presence = self.servers.get(server)?.presence.as_ref()?;
-        let anew = presence.modified > mode.modified && presence.value.mode == ServerMode::Active;
-        (presence.value.up && !anew).then_some(after)
+        let presence = self.presence(server)?;
+        let anew = presence.started > mode.modified && presence.mode == ServerMode::Active;
+        (presence.up && !anew).then_some(after)
     }
 
     /// What is known of a server that joined.

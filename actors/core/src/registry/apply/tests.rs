@@ -870,6 +870,15 @@ fn a_server_that_leaves_by_itself_still_stops_with_the_cluster() {
 }
 
 #[test]
+fn a_server_that_joins_again_has_not_started_anew_by_that() {
+    let mut play = Play::all_up();
+    play.issue("again", None, 1000);
+    play.stop_cluster();
+    play.ok(join("again", "secret", "kiki"));
+    assert!(play.stops("kiki"), "its old incarnation may still run");
+}
+
+#[test]
 fn leaving_is_for_servers_that_are_up() {
     let mut play = Play::all_up();
     play.ok(gone("kiki", 1));
