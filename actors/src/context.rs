@@ -49,6 +49,9 @@ pub struct NodeOptions {
     pub config: ClusterConfig,
     /// Whether this server founds the cluster.
     pub founder: bool,
+    /// The store was made before: an empty folder in its place is a lost store, which must not vote
+    /// under the old id (R23).
+    pub store_exists: bool,
 }
 
 /// Leading, as the lease table has it: an entry of this term has been applied (R3).

@@ -173,4 +173,9 @@ impl NodeHandle {
     pub async fn stop(&self) {
         self.inner.stop().await;
     }
+
+    /// Ends every actor at once, without leaving: for tests, and after the guard said so.
+    pub async fn abandon(&self) {
+        self.inner.abandon().await;
+    }
 }

@@ -35,7 +35,8 @@ pub async fn propose(
 ) -> Result<Accepted, RegistryError> {
     let lineage = context.state().lineage.clone();
     let proposal = Proposal { author, at: context.ports.clock.wall(), lineage, read, reason, command };
-    match ask_leader(context, ToLeader::Propose(Box::new(proposal))).await? {
+    let request = ToLeader::Propose { id: rand::random(), proposal: Box::new(proposal) };
+    match ask_leader(context, request).await? {
         FromLeader::Reply(reply) => match *reply {
             Reply::Applied { revision, raft_id } => Ok(Accepted { revision, raft_id }),
             Reply::Refused(refusal) => Err(RegistryError::Refused(refusal)),

@@ -1,4 +1,5 @@
-
+//! The harness of Tasuki's own tests.
 
 pub mod client;
 pub mod network;
+pub mod twin;

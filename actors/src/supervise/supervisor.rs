@@ -217,7 +217,7 @@ impl State {
                     return Err(error.into());
                 }
                 let name = child.name.clone();
-                let _ = me.send_after(RETRY, move || SupervisorMsg::Retry(name));
+                drop(me.send_after(RETRY, move || SupervisorMsg::Retry(name)));
             }
         }
         Ok(())

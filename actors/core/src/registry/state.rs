@@ -1,6 +1,9 @@
 //! The registry's content, typed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +41,8 @@ pub struct State {
     /// what an old owner still carries is older than any new ownership.
     #[serde(default)]
     pub retired_epoch: Epoch,
-    /// The last [`HISTORY_LIMIT`] changes, oldest first.
-    pub history: VecDeque<Change>,
+    /// The last [`HISTORY_LIMIT`] changes, oldest first. Shared, because the state is copied often.
+    pub history: VecDeque<Arc<Change>>,
 }
 
 /// One server: the wish and the fact.
@@ -369,6 +372,7 @@ impl State {
         if self.history.len() >= HISTORY_LIMIT {
             self.history.pop_front();
         }
-        self.history.push_back(Change { revision: self.revision, author, at, what, reason, keys });
+        let change = Change { revision: self.revision, author, at, what, reason, keys };
+        self.history.push_back(Arc::new(change));
     }
 }

@@ -11,7 +11,11 @@ use tasuki_core::{
     ids::ServerName,
     registry::{Author, Command},
 };
-use tasuki_storage::{OpenOptions, raft_types::Member};
+use tasuki_storage::{
+    OpenOptions,
+    raft_types::Member,
+    registry::{Expected, Identity},
+};
 use tokio::task::JoinHandle;
 
 use super::raft_node::RaftNode;
@@ -61,13 +65,31 @@ impl Actor for RaftActor {
         me: ActorRef<Stopped>,
         context: Arc<Context>,
     ) -> Result<State, ActorProcessingErr> {
-        let folder = context.options.store.clone();
+        let options = &context.options;
+        let identity = Identity {
+            server: options.server.clone(),
+            lineage: options.lineage.clone(),
+            raft_id: options.raft_id,
+        };
+        let expected = Expected {
+            server: options.server.clone(),
+            lineage: Some(options.lineage.clone()),
+            raft_id: Some(options.raft_id),
+        };
+        let how = OpenOptions {
+            expected: Some(expected),
+            must_exist: options.store_exists,
+            ..OpenOptions::default()
+        };
+        let folder = options.store.clone();
         // Opening reads the whole log and may upgrade it: not on the runtime's threads.
-        let store =
-            tokio::task::spawn_blocking(move || tasuki_storage::open(&folder, &OpenOptions::default()))
-                .await??;
+        let store = tokio::task::spawn_blocking(move || {
+            let store = tasuki_storage::open(&folder, &how)?;
+            store.bind_identity(&identity)?;
+            Ok::<_, tasuki_storage::StoreError>(store)
+        })
+        .await??;
         let (mut state, mut applied) = (store.state.clone(), store.applied.clone());
-        let closing = store.closing();
         let peers = context.ports.peers.clone();
         let raft = RaftNode::start(context.options.raft_id, &context.timing(), peers, store).await?;
         if context.options.founder {
@@ -104,7 +126,6 @@ impl Actor for RaftActor {
             });
             let _ = me.cast(Stopped(why.await)); // the actor may be stopping itself
         });
-        drop(closing);
         context.raft.send_replace(Some(raft.clone()));
         let found = tokio::spawn(initialise(context.clone()));
         Ok(State { context, raft, tasks: vec![states, indexes, status, found] })

@@ -1,8 +1,8 @@
 //! Raft behind a handle that is not generic: the only file that instantiates openraft.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -24,6 +24,8 @@ use tasuki_storage::{
     raft_types::{Member, Raft},
 };
 
+use tokio::sync::watch;
+
 use super::network::{Network, address_of, decode_snapshot};
 use crate::{
     handle::RaftStatus,
@@ -34,7 +36,13 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToLeader {
     /// Commit this.
-    Propose(Box<Proposal>),
+    Propose {
+        /// Names this proposal: a transport that is not sure sends it again (R21), and the leader
+        /// does it once.
+        id: u128,
+        /// What.
+        proposal: Box<Proposal>,
+    },
     /// Up to where must I have applied to read what is committed now?
     ReadIndex,
 }
@@ -59,7 +67,14 @@ pub enum FromLeader {
 pub struct RaftNode {
     raft: Raft,
     id: RaftId,
+    proposals: Arc<Mutex<HashMap<u128, Answer>>>,
 }
+
+/// The answer to a proposal, once there is one.
+type Answer = watch::Receiver<Option<FromLeader>>;
+
+/// How long a proposal is remembered: longer than any transport repeats it.
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 impl RaftNode {
     /// Starts Raft over a store.
@@ -91,7 +106,7 @@ impl RaftNode {
         let raft = Raft::new(id.0, Arc::new(config), network, store.log.clone(), store.machine.clone())
             .await
             .map_err(|error| error.to_string())?;
-        Ok(Self { raft, id })
+        Ok(Self { raft, id, proposals: Arc::default() })
     }
 
     /// Makes this server the only voter of a new registry; nothing when there is one already.
@@ -150,7 +165,7 @@ impl RaftNode {
     /// Does what only a leader can.
     pub async fn serve(&self, request: ToLeader, limit: Duration) -> FromLeader {
         match request {
-            ToLeader::Propose(proposal) => self.propose(*proposal, limit).await,
+            ToLeader::Propose { id, proposal } => self.propose_once(id, *proposal, limit).await,
             ToLeader::ReadIndex => {
                 let read = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
                 match tokio::time::timeout(limit, read).await {
@@ -162,6 +177,34 @@ impl RaftNode {
                     Err(_) => FromLeader::Failed("no quorum answered in time".into()),
                 }
             }
+        }
+    }
+
+    /// A repeated proposal waits for the answer to the first. The work goes on when its caller has
+    /// gone: it may be in the log already.
+    async fn propose_once(&self, id: u128, proposal: Proposal, limit: Duration) -> FromLeader {
+        let mut answer = {
+            let mut proposals = self.proposals.lock().unwrap_or_else(PoisonError::into_inner);
+            match proposals.get(&id) {
+                Some(answer) => answer.clone(),
+                None => {
+                    let (tell, answer) = watch::channel(None);
+                    proposals.insert(id, answer.clone());
+                    let raft = self.clone();
+                    tokio::spawn(async move {
+                        tell.send_replace(Some(raft.propose(proposal, limit).await));
+                        let proposals = raft.proposals.clone();
+                        drop(raft); // what is only remembered must not keep the store open
+                        tokio::time::sleep(REMEMBERED).await;
+                        proposals.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                    });
+                    answer
+                }
+            }
+        };
+        match answer.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or_else(|| FromLeader::Unclear("no answer".into())),
+            Err(_) => FromLeader::Unclear("the leader is stopping".into()),
         }
     }
 

@@ -126,7 +126,7 @@ impl State {
             self.context.links.send(&self.context, &to.name, &LinkMessage::Gossip(data.to_vec()));
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
-            let _ = me.send_after(after, move || GossipMsg::Due(timer));
+            drop(me.send_after(after, move || GossipMsg::Due(timer)));
         }
         let mut news = false;
         while let Some(notification) = self.runtime.to_notify() {

@@ -1,0 +1,256 @@
+//! A machine in memory: its clock, its guard and what runs on it. It outlives its node.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use tasuki_actors::ports::{AgentError, Clock, Guard, Probe, ResourceAgent, ResourceOrder};
+use tasuki_core::{
+    ids::{BootId, GroupName, ResourceName, ServerName},
+    registry::state::AfterStop,
+    time::{Timestamp, WallTime},
+};
+use tokio::sync::oneshot;
+
+/// A resource on a machine.
+type Which = (GroupName, ResourceName);
+
+/// What happened on a machine, with the time since the process began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A resource runs from here on.
+    Started(Which),
+    /// It runs no more.
+    Stopped(Which),
+    /// The guard has stopped everything.
+    StoodDown(String),
+    /// The node has left.
+    Left,
+}
+
+/// One machine.
+pub struct Machine {
+    name: ServerName,
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    boots: u64,
+    lease: Option<Timestamp>,
+    running: BTreeMap<Which, Vec<oneshot::Sender<String>>>,
+    log: Vec<(Duration, Happening)>,
+    fail_starts: u32,
+}
+
+/// The same zero for all machines, so that their logs can be compared.
+fn epoch() -> Instant {
+    static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+fn now() -> Timestamp {
+    Timestamp(u64::try_from(epoch().elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+impl Machine {
+    /// A machine that has just booted.
+    #[must_use]
+    pub fn new(name: ServerName) -> Self {
+        let inner = Inner { boots: 1, lease: None, running: BTreeMap::new(), log: Vec::new(), fail_starts: 0 };
+        let inner = Arc::new(Mutex::new(inner));
+        // The guard: a thread of its own, as the real one is a process of its own.
+        let watched = Arc::downgrade(&inner);
+        std::thread::spawn(move || {
+            while let Some(inner) = watched.upgrade() {
+                let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+                if inner.lease.is_some_and(|end| now() >= end) {
+                    inner.stand_down("the lease has ended");
+                }
+                drop(inner);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self { name, inner }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What happened here.
+    #[must_use]
+    pub fn log(&self) -> Vec<(Duration, Happening)> {
+        self.inner().log.clone()
+    }
+
+    /// How often a resource was started here.
+    #[must_use]
+    pub fn starts(&self) -> usize {
+        self.inner().log.iter().filter(|(_, what)| matches!(what, Happening::Started(_))).count()
+    }
+
+    /// Everything here ends at once, and the machine boots anew.
+    pub fn lose_power(&self) {
+        let mut inner = self.inner();
+        inner.boots += 1;
+        inner.lease = None;
+        inner.stop_all();
+    }
+
+    /// A service dies by itself.
+    pub fn kill_service(&self, group: &str, resource: &str) {
+        let which = (group.into(), resource.into());
+        let mut inner = self.inner();
+        if let Some(watchers) = inner.running.remove(&which) {
+            inner.say(Happening::Stopped(which));
+            for watcher in watchers {
+                let _ = watcher.send("killed by SIGKILL".into());
+            }
+        }
+    }
+
+    /// The next starts fail.
+    pub fn fail_starts(&self, count: u32) {
+        self.inner().fail_starts = count;
+    }
+}
+
+impl Inner {
+    fn say(&mut self, what: Happening) {
+        self.log.push((epoch().elapsed(), what));
+    }
+
+    fn stop_all(&mut self) {
+        for which in std::mem::take(&mut self.running).into_keys() {
+            self.say(Happening::Stopped(which));
+        }
+    }
+
+    fn stand_down(&mut self, why: &str) {
+        self.lease = None;
+        self.stop_all();
+        self.say(Happening::StoodDown(why.into()));
+    }
+
+    fn run(&mut self, which: Which) -> oneshot::Receiver<String> {
+        let (tell, ended) = oneshot::channel();
+        if !self.running.contains_key(&which) {
+            self.say(Happening::Started(which.clone()));
+        }
+        self.running.entry(which).or_default().push(tell);
+        ended
+    }
+}
+
+impl Clock for Machine {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn wall(&self) -> WallTime {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        WallTime(u64::try_from(since.as_millis()).unwrap_or(0))
+    }
+
+    fn boot_id(&self) -> BootId {
+        BootId::new(format!("{}-{}", self.name, self.inner().boots))
+    }
+}
+
+#[async_trait]
+impl Guard for Machine {
+    fn renew(&self, end: Timestamp) {
+        self.inner().lease = Some(end);
+    }
+
+    fn lease_end(&self) -> Option<Timestamp> {
+        self.inner().lease.filter(|end| now() < *end)
+    }
+
+    async fn end_lease(&self) -> Result<(), String> {
+        let mut inner = self.inner();
+        inner.lease = None;
+        inner.stop_all();
+        Ok(())
+    }
+
+    fn stand_down(&self, why: &str) {
+        let mut inner = self.inner();
+        if inner.lease.is_some() {
+            inner.stand_down(why);
+        }
+    }
+
+    fn leave(&self, _: AfterStop) {
+        self.inner().say(Happening::Left);
+    }
+}
+
+#[async_trait]
+impl ResourceAgent for Machine {
+    async fn start(&self, order: &ResourceOrder) -> Result<Option<oneshot::Receiver<String>>, AgentError> {
+        let mut inner = self.inner();
+        if inner.fail_starts > 0 {
+            inner.fail_starts -= 1;
+            return Err(AgentError::Failed("exit code 1".into()));
+        }
+        // The real guard would kill it at once: a start without a lease is a bug of the actors.
+        assert!(inner.lease.is_some_and(|end| now() < end), "{} started without a lease", order.resource);
+        Ok(Some(inner.run((order.group.clone(), order.resource.clone()))))
+    }
+
+    async fn stop(&self, order: &ResourceOrder) -> Result<(), AgentError> {
+        self.clean(&order.group, &order.resource).await
+    }
+
+    async fn probe(&self, order: &ResourceOrder) -> Result<Probe, AgentError> {
+        let which = (order.group.clone(), order.resource.clone());
+        let mut inner = self.inner();
+        if !inner.running.contains_key(&which) {
+            return Ok(Probe::Stopped);
+        }
+        Ok(Probe::Running(Some(inner.run(which))))
+    }
+
+    async fn running(&self) -> Result<BTreeSet<Which>, AgentError> {
+        Ok(self.inner().running.keys().cloned().collect())
+    }
+
+    async fn clean(&self, group: &GroupName, resource: &ResourceName) -> Result<(), AgentError> {
+        let which = (group.clone(), resource.clone());
+        let mut inner = self.inner();
+        if inner.running.remove(&which).is_some() {
+            inner.say(Happening::Stopped(which));
+        }
+        Ok(())
+    }
+}
+
+/// No resource ever ran on two machines at once.
+///
+/// # Panics
+/// When one did.
+pub fn assert_never_two<'a>(machines: impl Iterator<Item = &'a Arc<Machine>>) {
+    let mut moments: Vec<(Duration, ServerName, Happening)> = Vec::new();
+    for machine in machines {
+        moments.extend(machine.log().into_iter().map(|(at, what)| (at, machine.name.clone(), what)));
+    }
+    moments.sort_by_key(|(at, ..)| *at);
+    let mut runs: BTreeMap<Which, ServerName> = BTreeMap::new();
+    for (at, server, what) in &moments {
+        match what {
+            Happening::Started(which) => {
+                if let Some(other) = runs.insert(which.clone(), server.clone()) {
+                    panic!("{which:?} was started on {server} at {at:?} while it ran on {other}: {moments:#?}");
+                }
+            }
+            Happening::Stopped(which) => {
+                runs.remove(which);
+            }
+            _ => {}
+        }
+    }
+}

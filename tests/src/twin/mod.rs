@@ -1,0 +1,298 @@
+//! A cluster in one process: the real actors, core, Raft and store over a network, guards and
+//! resources in memory. Faster and more cruel than processes; time is real.
+
+mod machine;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tasuki_actors::{NodeHandle, NodeOptions, ports::Ports};
+use tasuki_core::{
+    config::{
+        Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, GroupConfig, HeartbeatPath, Network,
+        NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy, StopFailurePolicy,
+    },
+    ids::{Incarnation, Lineage, RaftId, ServerName},
+    registry::{
+        Author, Command, State,
+        state::{GroupState, Target},
+    },
+    timing::Timing,
+};
+use tempfile::TempDir;
+
+pub use self::machine::{Happening, Machine};
+use self::wire::Wire;
+
+/// The names of the servers, in order of their number.
+pub const NAMES: [&str; 5] = ["kiki", "lala", "mimi", "nana", "pipi"];
+
+/// A cluster in this process.
+pub struct Twin {
+    wire: Arc<Wire>,
+    machines: BTreeMap<ServerName, Arc<Machine>>,
+    nodes: Mutex<BTreeMap<ServerName, NodeHandle>>,
+    config: ClusterConfig,
+    folder: TempDir,
+    incarnations: Mutex<BTreeMap<ServerName, u64>>,
+}
+
+/// A configuration with one group `web` of one program, on all servers.
+#[must_use]
+pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
+    let names: Vec<ServerName> = NAMES[..servers].iter().map(|name| ServerName::from(*name)).collect();
+    let exec = ExecConfig {
+        start: vec!["service".into()],
+        stop: None,
+        wait: false,
+        user: None,
+        directory: None,
+        environment: BTreeMap::new(),
+        start_timeout: Duration::from_secs(5),
+        stop_timeout: Duration::from_secs(5),
+        watch: true,
+    };
+    let service = ResourceConfig {
+        comment: String::new(),
+        depends_on: None,
+        on_start_failure: StartFailurePolicy { retries: 1, failovers: 1, last: FinalAction::None },
+        on_stop_failure: StopFailurePolicy { retries: 0, last: FinalAction::None },
+        kind: ResourceKind::Exec(exec),
+    };
+    let group = GroupConfig {
+        comment: String::new(),
+        servers: names.clone(),
+        startup: Automatic::Auto,
+        failover: Automatic::Auto,
+        failback: Automatic::Manual,
+        resources: BTreeMap::from([("service".into(), service)]),
+    };
+    let address = |network: u8, server: usize| {
+        std::net::IpAddr::from([127, 9, network, u8::try_from(server).unwrap_or(u8::MAX)])
+    };
+    let server = |n: usize| ServerConfig {
+        number: u32::try_from(n + 1).unwrap_or(u32::MAX),
+        comment: String::new(),
+        addresses: BTreeMap::from([("inter".into(), address(1, n + 1)), ("public".into(), address(2, n + 1))]),
+    };
+    let network = |n: u8, uses| Network { subnet: std::net::IpAddr::from([127, 9, n, 0]), prefix: 24, uses };
+    ClusterConfig {
+        settings: ClusterSettings {
+            name: "twin".into(),
+            comment: String::new(),
+            timing: Timing::from_detect(detect),
+            startup_wait: Duration::from_secs(2),
+            networks: BTreeMap::from([
+                ("inter".into(), network(1, vec![NetworkUse::Interconnect])),
+                ("public".into(), network(2, vec![NetworkUse::Public])),
+            ]),
+            heartbeats: vec![
+                HeartbeatPath::Lan { network: "inter".into() },
+                HeartbeatPath::Lan { network: "public".into() },
+            ],
+            port: 1,
+            heartbeat_port: 2,
+        },
+        servers: names.iter().enumerate().map(|(n, name)| (name.clone(), server(n))).collect(),
+        groups: BTreeMap::from([("web".into(), group)]),
+    }
+}
+
+impl Twin {
+    /// Founds a cluster and lets all its servers join.
+    ///
+    /// # Panics
+    /// When it does not form.
+    pub async fn form(config: ClusterConfig) -> Self {
+        let servers: Vec<ServerName> = config.servers_by_number().iter().map(|(name, _)| (*name).clone()).collect();
+        let folder = TempDir::new().expect("a folder for the stores");
+        let machines = servers.iter().map(|s| (s.clone(), Arc::new(Machine::new(s.clone()))));
+        let twin = Self {
+            wire: Arc::new(Wire::default()),
+            machines: machines.collect(),
+            nodes: Mutex::default(),
+            config,
+            folder,
+            incarnations: Mutex::default(),
+        };
+        let founder = servers[0].clone();
+        twin.boot(&founder).await;
+        twin.until("the registry is founded", |state| state.lineage.is_some()).await;
+        for server in &servers[1..] {
+            let handle = twin.node(&founder).expect("the founder runs");
+            let by = || Author::Operator("twin".into());
+            let (id, digest) = (server.to_string(), "digest".to_owned());
+            let expires = tasuki_core::time::WallTime(u64::MAX);
+            let issue = Command::IssueToken { id: id.clone(), digest: digest.clone(), server: None, expires };
+            handle.propose(by(), issue, None, Vec::new()).await.expect("a token");
+            let join = Command::Join { token: id, digest, server: server.clone() };
+            handle.propose(by(), join, None, Vec::new()).await.expect("a place");
+            twin.boot(server).await;
+        }
+        twin
+    }
+
+    /// Starts the node of a server (again).
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn boot(&self, server: &ServerName) {
+        let number = self.config.servers[server].number;
+        let incarnation = {
+            let mut all = self.incarnations.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = all.entry(server.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        let machine = self.machines[server].clone();
+        let options = NodeOptions {
+            server: server.clone(),
+            raft_id: RaftId(u64::from(number)),
+            lineage: Lineage::new("twin"),
+            incarnation: Incarnation(incarnation),
+            store: self.folder.path().join(format!("{server}")),
+            config: self.config.clone(),
+            founder: number == 1,
+            store_exists: incarnation > 1,
+        };
+        let ports = Ports {
+            clock: machine.clone(),
+            peers: self.wire.transport(server),
+            links: self.wire.socket(server),
+            guard: machine.clone(),
+            agent: machine,
+        };
+        let (handle, _ended) = tasuki_actors::start(options, ports).await.expect("the node starts");
+        self.wire.plug(server, handle.clone());
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), handle);
+    }
+
+    /// The node of a server, if it runs.
+    #[must_use]
+    pub fn node(&self, server: &ServerName) -> Option<NodeHandle> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned()
+    }
+
+    /// The machine of a server.
+    #[must_use]
+    pub fn machine(&self, server: &ServerName) -> Arc<Machine> {
+        self.machines[server].clone()
+    }
+
+    /// The node process dies; its resources and its guard go on.
+    pub async fn kill_node(&self, server: &ServerName) {
+        let handle = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
+        self.wire.unplug(server);
+        if let Some(handle) = handle {
+            handle.abandon().await;
+        }
+    }
+
+    /// The machine dies with everything on it.
+    pub async fn kill_machine(&self, server: &ServerName) {
+        self.machines[server].lose_power();
+        self.kill_node(server).await;
+    }
+
+    /// Cuts every cable of these servers to all others.
+    pub fn isolate(&self, servers: &[ServerName]) {
+        self.wire.isolate(servers);
+    }
+
+    /// Cuts one network between all.
+    pub fn cut_network(&self, network: &str) {
+        self.wire.cut_network(network);
+    }
+
+    /// Heals all cables.
+    pub fn heal(&self) {
+        self.wire.heal();
+    }
+
+    /// Waits until the registry, as some running node has applied it, is as asked.
+    ///
+    /// # Panics
+    /// When it is not so within half a minute.
+    pub async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
+        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                let states: Vec<Arc<State>> = {
+                    let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+                    nodes.values().map(NodeHandle::state).collect()
+                };
+                if states.iter().max_by_key(|state| state.revision).is_some_and(|state| holds(state)) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        if waited.await.is_err() {
+            let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+            for handle in nodes.values() {
+                let state = handle.state();
+                eprintln!("{:?}\n{:#?}", handle.status(), state.groups);
+                for change in state.history.iter().rev().take(15).rev() {
+                    eprintln!("  {} {} {:?}", change.revision, change.what, change.reason);
+                }
+            }
+            panic!("never so: {what}");
+        }
+    }
+
+    /// Waits until a group is online on one of these servers.
+    pub async fn until_online(&self, group: &str, on: &[ServerName]) {
+        self.until(&format!("{group} is online on one of {on:?}"), |state| {
+            online_on(state, group).is_some_and(|server| on.contains(&server))
+        })
+        .await;
+    }
+
+    /// Waits until every configured server is up and votes as it should.
+    pub async fn until_whole(&self) {
+        self.until("all servers are up", |state| {
+            state.servers.values().all(|s| s.presence.as_ref().is_some_and(|p| p.value.up))
+        })
+        .await;
+    }
+
+    /// Fails if two machines ever ran the same resource at the same time.
+    ///
+    /// # Panics
+    /// When two did.
+    pub fn assert_one_owner_at_a_time(&self) {
+        machine::assert_never_two(self.machines.values());
+    }
+
+    /// All other servers.
+    #[must_use]
+    pub fn others(&self, server: &ServerName) -> Vec<ServerName> {
+        self.machines.keys().filter(|other| *other != server).cloned().collect()
+    }
+
+    /// Who leads, as most nodes see it.
+    #[must_use]
+    pub fn leader(&self) -> Option<ServerName> {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.values().map(NodeHandle::status).max_by_key(|s| s.raft.term).and_then(|s| s.raft.leader)
+    }
+}
+
+/// Where a group is online.
+#[must_use]
+pub fn online_on(state: &State, group: &str) -> Option<ServerName> {
+    let entry = state.groups.get(&group.into())?;
+    let report = &entry.report.as_ref()?.value;
+    let current = report.epoch == entry.ownership.value.epoch && entry.target.value == Target::Online;
+    let owner = entry.ownership.value.owner.as_ref()?;
+    (current && report.state == GroupState::Online && report.server == *owner).then(|| owner.clone())
+}
+
+/// All distinct servers of a list.
+#[must_use]
+pub fn servers(names: &[&str]) -> Vec<ServerName> {
+    names.iter().map(|name| ServerName::from(*name)).collect::<BTreeSet<_>>().into_iter().collect()
+}

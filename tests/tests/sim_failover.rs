@@ -1,0 +1,179 @@
+//! Failover over the real actors, Raft and store, with machines and cables in memory.
+//! Rows C1, C27, C28, O5, O12; rules R1 to R8 and R13.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use tasuki_core::{
+    ids::ServerName,
+    registry::{
+        Author, Command,
+        state::{AfterStop, ClusterMode},
+    },
+};
+use tasuki_tests::twin::{Happening, Twin, config, online_on, servers};
+
+const DETECT: Duration = Duration::from_secs(1);
+
+async fn three() -> Twin {
+    let twin = Twin::form(config(3, DETECT)).await;
+    twin.until_whole().await;
+    twin.until_online("web", &servers(&["kiki"])).await;
+    twin
+}
+
+async fn propose(twin: &Twin, through: &str, command: Command) {
+    let node = twin.node(&through.into()).unwrap();
+    node.propose(Author::Operator("test".into()), command, None, Vec::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_server_is_taken_over_and_comes_back() {
+    let twin = three().await;
+    let kiki = ServerName::from("kiki");
+    for round in 0..2 {
+        let lost = online_on(&twin.node(&twin.leader().unwrap()).unwrap().state(), "web").unwrap();
+        let began = Instant::now();
+        twin.kill_machine(&lost).await;
+        twin.until_online("web", &twin.others(&lost)).await;
+        println!("round {round}: {lost} lost, online elsewhere after {:?}", began.elapsed());
+        twin.assert_one_owner_at_a_time();
+        twin.boot(&lost).await;
+        twin.until_whole().await;
+    }
+    assert!(twin.machine(&kiki).starts() >= 1);
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r1_a_cut_off_server_stops_before_another_starts() {
+    let twin = three().await;
+    let kiki = servers(&["kiki"]);
+    twin.isolate(&kiki);
+    twin.until_online("web", &twin.others(&kiki[0])).await;
+    twin.assert_one_owner_at_a_time();
+    let stood = |(_, what): &(Duration, Happening)| matches!(what, Happening::StoodDown(_));
+    assert!(twin.machine(&kiki[0]).log().iter().any(stood), "kiki has stood down by itself");
+    twin.heal();
+    twin.kill_node(&kiki[0]).await; // as its guard does
+    twin.boot(&kiki[0]).await;
+    twin.until_whole().await;
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r6_a_restarted_node_adopts_what_runs() {
+    let twin = three().await;
+    let kiki = ServerName::from("kiki");
+    twin.kill_node(&kiki).await;
+    twin.boot(&kiki).await;
+    twin.until("kiki is a new incarnation and web online", |state| {
+        state.presence(&"kiki".into()).is_some_and(|p| p.incarnation.0 == 2 && p.up)
+            && online_on(state, "web") == Some("kiki".into())
+    })
+    .await;
+    // Longer than a lease and its grace: a lease that was not renewed would have ended by now.
+    tokio::time::sleep(DETECT * 2).await;
+    let log = twin.machine(&kiki).log();
+    assert_eq!(log.len(), 1, "started once, and nothing else ever happened: {log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_two_networks_cut_changes_nothing() {
+    let twin = three().await;
+    twin.cut_network("inter");
+    tokio::time::sleep(DETECT * 3).await; // nothing must happen, and that takes time to see
+    twin.heal();
+    for server in ["kiki", "lala", "mimi"] {
+        let log = twin.machine(&server.into()).log();
+        assert!(log.len() <= 1, "{server}: {log:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_of_three_lost_stops_the_third_and_it_heals() {
+    let twin = three().await;
+    twin.kill_machine(&"lala".into()).await;
+    twin.kill_machine(&"mimi".into()).await;
+    let stood_down = async {
+        let stood = |(_, what): &(Duration, Happening)| matches!(what, Happening::StoodDown(_));
+        while !twin.machine(&"kiki".into()).log().iter().any(stood) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(DETECT * 2, stood_down).await.expect("kiki stands down at its lease's end");
+    twin.kill_node(&"kiki".into()).await;
+    for server in servers(&["kiki", "lala", "mimi"]) {
+        twin.boot(&server).await;
+    }
+    twin.until_whole().await;
+    twin.until_online("web", &servers(&["kiki", "lala", "mimi"])).await;
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r13_a_move_stops_here_before_it_starts_there() {
+    let twin = three().await;
+    for to in ["lala", "mimi", "kiki"] {
+        let began = Instant::now();
+        propose(&twin, "lala", Command::MoveGroup { group: "web".into(), to: Some(to.into()) }).await;
+        twin.until_online("web", &servers(&[to])).await;
+        println!("moved to {to} in {:?}", began.elapsed());
+        twin.assert_one_owner_at_a_time();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_dies_is_restarted_where_it_is() {
+    let twin = three().await;
+    twin.machine(&"kiki".into()).kill_service("web", "service");
+    twin.until("web was retried", |state| {
+        state.groups[&"web".into()].failures.value.of(&"service".into(), &"kiki".into()).retries == 1
+    })
+    .await;
+    twin.until_online("web", &servers(&["kiki"])).await;
+    assert_eq!(twin.machine(&"kiki".into()).starts(), 2);
+    twin.machine(&"kiki".into()).kill_service("web", "service");
+    twin.until_online("web", &servers(&["lala", "mimi"])).await;
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r7_a_server_that_leaves_hands_over_without_waiting() {
+    let twin = three().await;
+    let began = Instant::now();
+    propose(&twin, "mimi", Command::ServerLeave { server: "kiki".into(), after: AfterStop::Nothing }).await;
+    twin.until_online("web", &servers(&["lala"])).await;
+    println!("handed over in {:?}", began.elapsed());
+    twin.until("kiki has stopped", |state| state.presence(&"kiki".into()).is_some_and(|p| !p.up)).await;
+    let kiki = ServerName::from("kiki");
+    twin.kill_node(&kiki).await;
+    assert_eq!(twin.machine(&kiki).log().last().map(|(_, what)| what.clone()), Some(Happening::Left));
+    twin.assert_one_owner_at_a_time();
+    twin.boot(&kiki).await;
+    twin.until_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_shut_down_starts_again_at_home() {
+    let twin = three().await;
+    propose(&twin, "lala", Command::SetMode { mode: ClusterMode::Stopping(AfterStop::Nothing) }).await;
+    let all = servers(&["kiki", "lala", "mimi"]);
+    let left = async {
+        let left = |server| twin.machine(server).log().iter().any(|(_, what)| *what == Happening::Left);
+        while !all.iter().all(left) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), left).await.expect("all servers leave");
+    for server in &all {
+        twin.kill_node(server).await;
+    }
+    for server in &all {
+        twin.boot(server).await;
+    }
+    twin.until_whole().await;
+    twin.until_online("web", &servers(&["kiki"])).await;
+    twin.assert_one_owner_at_a_time();
+}
