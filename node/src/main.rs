@@ -17,8 +17,9 @@ fn main() -> ExitCode {
     let CommandLine { options, word } = CommandLine::parse();
     match word {
         Word::Noun(noun) => cli::run(options, noun),
-        Word::Guard(_) | Word::Node(_) | Word::Lab(_) => {
-            eprintln!("this build has no guard, node or lab");
+        Word::Guard(arguments) => cli::guard::run(&options, &arguments),
+        Word::Node(_) | Word::Lab(_) => {
+            eprintln!("this build has no node and no lab");
             ExitCode::FAILURE
         }
     }

@@ -372,6 +372,9 @@ pub struct GuardArgs {
     /// Never reboot or power off the machine: say what would be done
     #[arg(long)]
     pub no_power: bool,
+    /// Keep programs together by marks rather than by control groups
+    #[arg(long)]
+    pub marked: bool,
 }
 
 /// `tasuki node`

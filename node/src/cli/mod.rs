@@ -12,6 +12,7 @@ mod demo_http;
 mod event;
 mod explain;
 mod group;
+pub mod guard;
 pub mod output;
 mod registry;
 pub mod render;

@@ -1,0 +1,129 @@
+//! What operators read, for the situations that matter, as golden text.
+
+mod support;
+
+use support::{AT, Registry, golden, node_status, view};
+use tasuki::{
+    app::{explain::explain, status},
+    cli::render,
+};
+use tasuki_core::{
+    ids::{Epoch, Incarnation},
+    reason::Reason,
+    registry::{
+        Author, Command,
+        state::{AfterStop, ClusterMode, FailureKind, GroupState, ResourceState, StartEvent},
+    },
+    time::WallTime,
+};
+
+const NOW: WallTime = WallTime(AT.0 + 192_000);
+const ALL: [&str; 3] = ["kiki", "lala", "mimi"];
+
+fn picture(registry: &Registry, heard: &[&str], voters: &[&str], confirmed: bool) -> String {
+    render::cluster(&status::cluster(&registry.0, &view(heard), &node_status(voters), confirmed), NOW, false)
+}
+
+fn explained(registry: &Registry) -> String {
+    let explanation = explain(&registry.0, &"web".into());
+    explanation.map_or_else(|error| error.to_string(), |e| render::explanation(&e, NOW, false))
+}
+
+#[test]
+fn three_servers_and_everything_runs() {
+    let mut registry = Registry::running();
+    registry.join("mimi");
+    registry.start("mimi", 1);
+    golden("status/all_up.txt", &picture(&registry, &["lala", "mimi"], &ALL, true));
+    let value = status::cluster(&registry.0, &view(&["lala", "mimi"]), &node_status(&ALL), true);
+    golden("status/all_up.json", &(serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"));
+}
+
+#[test]
+fn one_server_is_gone_and_no_more_may_be_lost() {
+    let mut registry = Registry::running();
+    registry.join("mimi");
+    registry.start("mimi", 1);
+    let gone = Command::ServerGone { server: "lala".into(), incarnation: Incarnation(1) };
+    let silent = std::time::Duration::from_millis(1036);
+    registry.must(Author::Leader("kiki".into()), Some(Reason::LeaseRanOut { silent }), gone);
+    golden("status/one_gone.txt", &picture(&registry, &["mimi"], &ALL, true));
+    golden("explain/one_gone.txt", &explained(&registry));
+}
+
+#[test]
+fn without_a_quorum_nobody_leads() {
+    let registry = Registry::running();
+    golden("status/no_quorum.txt", &picture(&registry, &[], &ALL, false));
+}
+
+#[test]
+fn a_cluster_of_one_survives_nothing() {
+    golden("status/founder.txt", &picture(&Registry::founded(), &[], &["kiki"], true));
+}
+
+#[test]
+fn a_suspended_cluster_says_so() {
+    let mut registry = Registry::running();
+    registry.must(Author::Operator("aoi".into()), None, Command::SetMode { mode: ClusterMode::Suspended });
+    golden("status/suspended.txt", &picture(&registry, &["lala"], &ALL, true));
+    golden("explain/suspended.txt", &explained(&registry));
+}
+
+#[test]
+fn a_group_that_failed_over_shows_where_it_failed() {
+    let mut registry = Registry::running();
+    let epoch = Epoch(1);
+    let author = || Author::Server("kiki".into());
+    let retry = Command::CountRetry {
+        group: "web".into(),
+        epoch,
+        resource: "app".into(),
+        server: "kiki".into(),
+        kind: FailureKind::Ended,
+    };
+    registry.must(author(), None, retry);
+    let reason = Reason::ResourceFailed { resource: "app".into(), server: "kiki".into() };
+    let release = Command::Release {
+        group: "web".into(),
+        epoch,
+        to: None,
+        event: StartEvent::Failover,
+        charge: Some("app".into()),
+    };
+    registry.must(Author::Leader("kiki".into()), Some(reason.clone()), release);
+    golden("explain/being_released.txt", &explained(&registry));
+    registry.must(author(), None, Command::Released { group: "web".into(), epoch, server: "kiki".into() });
+    registry.own("web", "lala", reason);
+    golden("explain/failed_over.txt", &explained(&registry));
+}
+
+#[test]
+fn a_group_in_error_names_its_resource() {
+    let mut registry = Registry::running();
+    registry.report(
+        "web",
+        "kiki",
+        Epoch(1),
+        GroupState::Error,
+        ResourceState::OnlineFailure,
+        "exit code 1: cannot open /srv/web",
+    );
+    golden("status/error.txt", &picture(&registry, &["lala"], &ALL, true));
+    golden("explain/error.txt", &explained(&registry));
+}
+
+#[test]
+fn a_server_that_leaves_takes_no_groups() {
+    let mut registry = Registry::running();
+    let leave = Command::ServerLeave { server: "lala".into(), after: AfterStop::Reboot };
+    registry.must(Author::Operator("aoi".into()), None, leave);
+    golden("status/leaving.txt", &picture(&registry, &["lala"], &ALL, true));
+    golden("explain/leaving.txt", &explained(&registry));
+}
+
+#[test]
+fn an_unknown_group_is_not_found() {
+    let error = explain(&Registry::running().0, &"wbe".into()).map(|_| ());
+    assert_eq!(error.map_err(|e| e.code().to_owned()), Err("TSK-1603".to_owned()));
+}
