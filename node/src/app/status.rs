@@ -291,7 +291,7 @@ pub fn group(name: &GroupName, entry: &GroupEntry) -> GroupStatus {
         home: config.and_then(|config| config.servers.first().cloned()),
         releasing: ownership.release.is_some(),
         next: vacate.and_then(|vacate| vacate.to.clone()),
-        reason: reason(ownership),
+        reason: failure(state, &resources).or_else(|| reason(ownership)),
         resources,
     }
 }
@@ -324,6 +324,14 @@ fn group_state(entry: &GroupEntry) -> (GroupState, WallTime) {
         _ => reported_at,
     };
     (report.state, since)
+}
+
+/// Why a group is in Error: the resource matters more than how its owner came by it.
+fn failure(state: GroupState, resources: &[ResourceStatus]) -> Option<String> {
+    let failed = resources.iter().filter(|_| state == GroupState::Error).find(|resource| {
+        matches!(resource.state, ResourceState::OnlineFailure | ResourceState::OfflineFailure)
+    })?;
+    Some(format!("resource {}: {}", failed.name, failed.detail))
 }
 
 fn reason(ownership: &Ownership) -> Option<String> {

@@ -33,13 +33,20 @@ pub struct CommandLine {
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// This server's data folder; its node is called over the socket in it
-    #[arg(long, global = true, env = "TASUKI_DATA", value_name = "DIR", default_value = "/var/lib/tasuki")]
+    #[arg(
+        long,
+        global = true,
+        env = "TASUKI_DATA",
+        hide_env_values = true,
+        value_name = "DIR",
+        default_value = "/var/lib/tasuki"
+    )]
     pub data: PathBuf,
     /// Call the node of another server instead, at ADDRESS or ADDRESS:PORT
-    #[arg(long, global = true, env = "TASUKI_ADDRESS", value_name = "ADDRESS")]
+    #[arg(long, global = true, env = "TASUKI_ADDRESS", hide_env_values = true, value_name = "ADDRESS")]
     pub address: Option<String>,
     /// Folder with ca.pem and a client certificate (admin.pem and admin.key, or one other pair)
-    #[arg(long, global = true, env = "TASUKI_IDENTITY", value_name = "DIR")]
+    #[arg(long, global = true, env = "TASUKI_IDENTITY", hide_env_values = true, value_name = "DIR")]
     pub identity: Option<PathBuf>,
     /// Print JSON instead of tables
     #[arg(long, global = true)]
