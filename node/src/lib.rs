@@ -6,8 +6,10 @@
 //! | [`edge`] | the outside: gRPC, the calls between servers, the system |
 //! | [`cli`] | the command line: words in, tables out |
 //! | [`identity`] | who this server is, and how it proves it |
+//! | [`wiring`] | where everything meets |
 
 pub mod app;
 pub mod cli;
 pub mod edge;
 pub mod identity;
+pub mod wiring;

@@ -1,12 +1,16 @@
 //! The program: guard, node or command line, by its first word.
 
-use std::{ffi::OsStr, process::ExitCode};
+use std::{ffi::OsStr, io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
-use tasuki::cli::{
-    self,
-    args::{CommandLine, Word},
+use tasuki::{
+    cli::{
+        self,
+        args::{CommandLine, Word},
+    },
+    wiring,
 };
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     // Before anything else: between fork and exec of every program that a resource starts.
@@ -18,9 +22,23 @@ fn main() -> ExitCode {
     match word {
         Word::Noun(noun) => cli::run(options, noun),
         Word::Guard(arguments) => cli::guard::run(&options, &arguments),
-        Word::Node(_) | Word::Lab(_) => {
-            eprintln!("this build has no node and no lab");
+        Word::Node(arguments) => {
+            log_to_stderr();
+            wiring::run(&options.data, &cli::guard::run_folder(&options.data, arguments.run.as_deref()))
+        }
+        Word::Lab(_) => {
+            eprintln!("this build has no lab");
             ExitCode::FAILURE
         }
     }
+}
+
+/// One line an event, to whoever keeps the output of the service. `TASUKI_LOG` says how much.
+fn log_to_stderr() {
+    let filter =
+        EnvFilter::try_from_env("TASUKI_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error,ractor=off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

@@ -24,11 +24,27 @@ pub fn prefer_in_time() -> Achieved {
     Achieved { real_time: real_time(), locked_memory: lock_memory() }
 }
 
+/// Asks for a process with threads of its own: memory stays where it is once it was touched (a lock
+/// on everything would fill every thread's stack). Its threads ask for priority one by one.
+#[must_use]
+pub fn keep_touched_memory() -> bool {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    may_lock() && mlockall(flags).is_ok()
+}
+
+/// Real-time priority for this thread, if permitted; not inherited by threads and children.
+pub fn thread_in_time() -> bool {
+    real_time()
+}
+
+fn may_lock() -> bool {
+    geteuid().is_root() || getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft == u64::MAX)
+}
+
 fn lock_memory() -> bool {
-    let unlimited =
-        geteuid().is_root() || getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft == u64::MAX);
     // With a limit, locking what comes later would make a later allocation fail.
-    unlimited && mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE).is_ok()
+    may_lock() && mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE).is_ok()
 }
 
 fn real_time() -> bool {

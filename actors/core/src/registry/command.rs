@@ -392,7 +392,7 @@ impl fmt::Display for Command {
             Self::Released { group, epoch, server } => {
                 write!(f, "{server} released {group}, epoch {epoch}")
             }
-            Self::Report { group, report } => write!(f, "{group} is {:?} on {}", report.state, report.server),
+            Self::Report { group, report } => write!(f, "{group} is {} on {}", report.state, report.server),
             Self::CountRetry { resource, server, .. } => write!(f, "{resource} retried on {server}"),
             Self::Steady { resource, .. } => write!(f, "{resource} is steady"),
             Self::Finally { resource, action, .. } => write!(f, "final action of {resource}: {action:?}"),

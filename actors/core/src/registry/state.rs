@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::Arc,
 };
 
@@ -374,5 +375,32 @@ impl State {
         }
         let change = Change { revision: self.revision, author, at, what, reason, keys };
         self.history.push_back(Arc::new(change));
+    }
+}
+
+impl fmt::Display for GroupState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Online => "Online",
+            Self::Offline => "Offline",
+            Self::OnlinePending => "Online Pending",
+            Self::OfflinePending => "Offline Pending",
+            Self::Error => "Error",
+            Self::Unknown => "Unknown",
+        })
+    }
+}
+
+impl fmt::Display for ResourceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Online => "Online",
+            Self::Offline => "Offline",
+            Self::OnlinePending => "Online Pending",
+            Self::OfflinePending => "Offline Pending",
+            Self::OnlineFailure => "Online Failure",
+            Self::OfflineFailure => "Offline Failure",
+            Self::Unknown => "Unknown",
+        })
     }
 }

@@ -11,7 +11,7 @@ use tasuki_core::{
     ids::Incarnation,
     registry::{
         Author, Command,
-        state::{AfterStop, ClusterMode, FailureKind, Presence, ServerMode},
+        state::{AfterStop, FailureKind, Presence, ServerMode},
     },
 };
 
@@ -108,7 +108,10 @@ impl State {
             self.present(me, &presence);
             return;
         }
-        if presence.incarnation != mine || !presence.up {
+        if presence.incarnation < mine {
+            return; // presented, and not applied here yet
+        }
+        if presence.incarnation > mine || !presence.up {
             if !self.leaving {
                 let why = presence.down_because.as_ref().map(ToString::to_string).unwrap_or_default();
                 self.context
@@ -118,10 +121,8 @@ impl State {
             }
             return;
         }
-        match (presence.mode, registry.cluster_mode()) {
-            (ServerMode::Leaving(after), _) | (ServerMode::Active, ClusterMode::Stopping(after)) => {
-                self.leave(after);
-            }
+        match (presence.mode, registry.stops_with_cluster(self.context.me())) {
+            (ServerMode::Leaving(after), _) | (ServerMode::Active, Some(after)) => self.leave(after),
             _ => {}
         }
     }
@@ -169,7 +170,7 @@ async fn leave(context: Arc<Context>, after: AfterStop) {
     while !stopped() && context.holds_lease() {
         let _ = tokio::time::timeout(Duration::from_millis(100), registry.changed()).await;
     }
-    let whole_cluster = matches!(context.state().cluster_mode(), ClusterMode::Stopping(_));
+    let whole_cluster = context.state().stops_with_cluster(&me).is_some();
     let leads = context.leading.borrow().is_some();
     if whole_cluster && leads {
         let others_down = async {

@@ -1,0 +1,206 @@
+//! Where everything meets: builds ports and tree, serves, and ends in order. The only file that
+//! knows all the parts.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use tasuki_actors::{NodeHandle, NodeOptions, ports::Clock, ports::Ports};
+use tasuki_core::{config::ClusterConfig, ids::NetworkName, timing::Timing};
+use tasuki_system::{guard, layout::Layout, scheduling};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    app::{App, bootstrap::Bootstrap},
+    edge::{
+        grpc::{PeerFleet, ServeError, bind_tcp, bind_uds, routes, serve_tcp, serve_uds},
+        peer::{Cuts, GrpcPeers, PeerSettings, UdpLinks, peer_service},
+        system::{SystemAgent, SystemClock, SystemGuard},
+    },
+    identity::{Identity, next_incarnation},
+};
+
+/// Threads of the runtime. What blocks runs elsewhere.
+const WORKERS: usize = 2;
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Not started by a guard, or the guard is gone.
+    #[error(transparent)]
+    Guard(#[from] guard::GuardError),
+    /// The identity is missing, damaged or somebody else's.
+    #[error("{code}: {0}; {remedy}", code = .0.code(), remedy = .0.remedy())]
+    Identity(#[from] crate::identity::IdentityError),
+    /// The data folder lacks what the first start needs.
+    #[error("{0} is missing or damaged ({1}); run `tasuki cluster init` or `tasuki cluster join` for this data folder")]
+    Bootstrap(PathBuf, String),
+    /// A port is in use, for example.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A part of the tree did not start.
+    #[error("the node does not start: {0}")]
+    Tree(String),
+    /// The system refused something.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+/// `tasuki node`: runs until the guard ends it. Must be called before there is a second thread.
+#[must_use]
+pub fn run(data: &Path, run: &Path) -> ExitCode {
+    if let Err(error) = guard::die_with_parent() {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    // The synchronisation service shares this process: it must be scheduled when others are busy.
+    let locked = scheduling::keep_touched_memory();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .on_thread_start(|| {
+            scheduling::thread_in_time(); // as far as permitted
+        })
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the runtime does not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(async {
+        tracing::info!(locked_memory = locked, "the node starts");
+        serve(data, run).await
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
+    let guard = Arc::new(SystemGuard::connect()?);
+    let identity = Identity::load(data)?;
+    let bootstrap = load_bootstrap(data)?;
+    let config = bootstrap.config().clone();
+    let timing = config.settings.timing.clone();
+    guard.set_times(timing.lease, timing.guard_budget);
+
+    let incarnation = next_incarnation(data)?;
+    let clock = Arc::new(SystemClock::new().map_err(|e| NodeError::System("the clock", e))?);
+    let layout = Layout::open(data, run).map_err(|e| NodeError::System("the run folder", e))?;
+    let agent = Arc::new(SystemAgent::new(layout, clock.boot_id(), timing.lease * 2));
+    let cuts = Cuts::from_environment();
+    let own = own_addresses(&config, &identity);
+    let listeners = bind_tcp(&sockets(&config, &own))?;
+    let links =
+        Arc::new(UdpLinks::new(&identity, incarnation, own, config.settings.heartbeat_port, cuts.clone()));
+    let peers =
+        Arc::new(GrpcPeers::new(identity.clone(), PeerSettings::from_timing(&timing), cuts.clone()));
+
+    let store = data.join("registry");
+    let made = data.join("registry.made");
+    let options = NodeOptions {
+        server: identity.server().clone(),
+        raft_id: identity.raft_id(),
+        lineage: identity.lineage().clone(),
+        incarnation,
+        store,
+        config,
+        founder: matches!(bootstrap, Bootstrap::Found { .. }),
+        store_exists: made.exists(),
+    };
+    let ports = Ports { clock, peers, links: links.clone(), guard: guard.clone(), agent: agent.clone() };
+    let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(NodeError::Tree)?;
+    // From here on an empty store in this place is a lost one (R23).
+    fs::write(&made, b"").map_err(|e| NodeError::System("the data folder", e))?;
+
+    let fleet = Arc::new(PeerFleet::new(identity.clone()));
+    let app = App::new(Arc::new(node.clone()), fleet, Arc::new(identity.clone()), data.to_owned());
+    let (faces, _health) =
+        routes(app, identity.lineage().clone()).await.map_err(|e| NodeError::Tree(e.to_string()))?;
+    let everything: Routes = faces.clone().add_service(peer_service(node.clone(), &identity, cuts));
+    let shutdown = CancellationToken::new();
+    let local = bind_uds(&data.join("tasuki.sock"))?;
+    let tcp = tokio::spawn(serve_tcp(listeners, identity.server_tls(), everything, shutdown.clone()));
+    let uds = tokio::spawn(serve_uds(local, faces, shutdown.clone()));
+    let follow = tokio::spawn(follow_config(data.to_owned(), bootstrap, node.clone(), identity, links, guard.clone(), agent));
+
+    tokio::select! {
+        () = guard.stop_requested() => {
+            tracing::info!("asked to stop");
+            node.stop().await;
+            // The guard ends this process when everything has stopped.
+            let _ = ended.await;
+        }
+        _ = &mut ended => return Err(NodeError::Tree("the actor tree has ended".into())),
+        served = tcp => return Err(served.map_or_else(
+            |error| NodeError::Tree(error.to_string()),
+            |served| served.map_or_else(NodeError::Serve, |()| NodeError::Tree("the listener has ended".into())),
+        )),
+        served = uds => return Err(NodeError::Tree(format!("the local socket has ended: {served:?}"))),
+    }
+    shutdown.cancel();
+    follow.abort();
+    Ok(())
+}
+
+fn load_bootstrap(data: &Path) -> Result<Bootstrap, NodeError> {
+    let place = Bootstrap::path(data);
+    match Bootstrap::load(data) {
+        Ok(Some(bootstrap)) => Ok(bootstrap),
+        Ok(None) => Err(NodeError::Bootstrap(place, "there is none".into())),
+        Err(error) => Err(NodeError::Bootstrap(place, error.to_string())),
+    }
+}
+
+fn own_addresses(config: &ClusterConfig, identity: &Identity) -> BTreeMap<NetworkName, IpAddr> {
+    config.servers.get(identity.server()).map(|server| server.addresses.clone()).unwrap_or_default()
+}
+
+fn sockets(config: &ClusterConfig, own: &BTreeMap<NetworkName, IpAddr>) -> Vec<SocketAddr> {
+    let mut sockets: Vec<SocketAddr> =
+        own.values().map(|address| SocketAddr::new(*address, config.settings.port)).collect();
+    sockets.sort();
+    sockets.dedup();
+    sockets
+}
+
+/// Follows the configuration in the registry: times and addresses take effect, and the next start
+/// begins with it.
+async fn follow_config(
+    data: PathBuf,
+    mut bootstrap: Bootstrap,
+    node: NodeHandle,
+    identity: Identity,
+    links: Arc<UdpLinks>,
+    guard: Arc<SystemGuard>,
+    agent: Arc<SystemAgent>,
+) {
+    let mut registry = node.watch();
+    while registry.changed().await.is_ok() {
+        let Some(config) = registry.borrow_and_update().config() else { continue };
+        if config == *bootstrap.config() {
+            continue;
+        }
+        let Timing { lease, guard_budget, .. } = config.settings.timing;
+        guard.set_times(lease, guard_budget);
+        agent.set_two_leases(lease * 2);
+        links.set_own(own_addresses(&config, &identity));
+        match &mut bootstrap {
+            Bootstrap::Found { config: old } | Bootstrap::Join { config: old, .. } => *old = config,
+        }
+        if let Err(error) = bootstrap.save(&data) {
+            tracing::warn!(%error, "the configuration was not kept for the next start");
+        }
+    }
+}
