@@ -1,0 +1,27 @@
+# Conveniences. The gate itself is .ci/run, the same for a person and for CI.
+
+# What CI runs; changes nothing.
+verify:
+    bash .ci/run
+
+# Formats, and mends what clippy can mend.
+fix:
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+    cargo fmt --all
+
+# Failover over the real actors, in one process.
+sim:
+    cargo test -p tasuki-tests --test sim_failover -- --nocapture
+
+# A cluster of three on this machine: `just lab`, then `just lab kill kiki`.
+lab *WORDS:
+    cargo run --release -- lab {{WORDS}}
+
+# The numbers: outages, idle cost, write latency.
+bench:
+    cargo bench -p tasuki-tests
+
+# Writes the golden files anew; look at the difference before you keep it.
+golden:
+    UPDATE=1 cargo test -p tasuki-tests --test workspace_edges --test supervision_tree
+    UPDATE=1 cargo test -p tasuki
