@@ -46,6 +46,10 @@ impl Actor for EventActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let registry = state.context.state();
+        if state.context.incarnation.borrow().0 == 0 {
+            // Catching up with what happened before this node took part: history, not events.
+            state.told = registry.revision;
+        }
         for change in registry.history.iter().filter(|change| change.revision > state.told) {
             let text = match &change.reason {
                 Some(reason) => format!("{}: {reason}", change.what),

@@ -21,7 +21,19 @@ use crate::ports::{PeerAddress, PeerError, PeerMethod, PeerTransport};
 /// Makes one connection a peer.
 pub struct Network {
     pub(super) peers: Arc<dyn PeerTransport>,
+    pub(super) patience: Patience,
+}
+
+/// How long a peer may take. openraft gives every append one beat, which a disk that syncs slowly
+/// would never keep: the entries would be sent again and again and never be acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Before a peer that did not answer is tried again.
     pub(super) retry: Duration,
+    /// For a beat without entries.
+    pub(super) beat: Duration,
+    /// For entries, which the peer syncs before it answers.
+    pub(super) entries: Duration,
 }
 
 /// One peer.
@@ -29,7 +41,7 @@ pub struct Connection {
     peers: Arc<dyn PeerTransport>,
     to: PeerAddress,
     target: u64,
-    retry: Duration,
+    patience: Patience,
 }
 
 /// Where a member is reached.
@@ -42,7 +54,7 @@ impl RaftNetworkFactory<Registry> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> Connection {
-        Connection { peers: self.peers.clone(), to: address_of(node), target, retry: self.retry }
+        Connection { peers: self.peers.clone(), to: address_of(node), target, patience: self.patience }
     }
 }
 
@@ -52,10 +64,9 @@ impl Connection {
         method: PeerMethod,
         kind: RPCTypes,
         request: &Q,
-        option: &RPCOption,
+        ttl: Duration,
     ) -> Result<A, RPCError<Registry>> {
         let body = serde_json::to_vec(request).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
-        let ttl = option.soft_ttl();
         let answer = self.peers.call(&self.to, method, Bytes::from(body), ttl).await;
         let answer = answer.map_err(|error| match error {
             PeerError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
@@ -76,7 +87,9 @@ impl RaftNetworkV2<Registry> for Connection {
         rpc: AppendEntriesRequest<Registry>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Registry>, RPCError<Registry>> {
-        self.call(PeerMethod::Append, RPCTypes::AppendEntries, &rpc, &option).await
+        let patience = if rpc.entries.is_empty() { self.patience.beat } else { self.patience.entries };
+        let ttl = option.soft_ttl().max(patience);
+        self.call(PeerMethod::Append, RPCTypes::AppendEntries, &rpc, ttl).await
     }
 
     async fn vote(
@@ -84,7 +97,7 @@ impl RaftNetworkV2<Registry> for Connection {
         rpc: VoteRequest<Registry>,
         option: RPCOption,
     ) -> Result<VoteResponse<Registry>, RPCError<Registry>> {
-        self.call(PeerMethod::Vote, RPCTypes::Vote, &rpc, &option).await
+        self.call(PeerMethod::Vote, RPCTypes::Vote, &rpc, option.soft_ttl()).await
     }
 
     async fn pre_vote(
@@ -92,7 +105,7 @@ impl RaftNetworkV2<Registry> for Connection {
         rpc: VoteRequest<Registry>,
         option: RPCOption,
     ) -> Result<VoteResponse<Registry>, RPCError<Registry>> {
-        self.call(PeerMethod::PreVote, RPCTypes::Vote, &rpc, &option).await
+        self.call(PeerMethod::PreVote, RPCTypes::Vote, &rpc, option.soft_ttl()).await
     }
 
     async fn transfer_leader(
@@ -100,7 +113,7 @@ impl RaftNetworkV2<Registry> for Connection {
         rpc: TransferLeaderRequest<Registry>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Registry>, RPCError<Registry>> {
-        self.call(PeerMethod::TransferLeader, RPCTypes::TransferLeader, &rpc, &option).await
+        self.call(PeerMethod::TransferLeader, RPCTypes::TransferLeader, &rpc, option.soft_ttl()).await
     }
 
     async fn full_snapshot(
@@ -124,7 +137,7 @@ impl RaftNetworkV2<Registry> for Connection {
 
     fn backoff(&self) -> Option<Backoff> {
         // A restarted node must hear its leader again within its lease.
-        Some(Backoff::new(std::iter::repeat(self.retry)))
+        Some(Backoff::new(std::iter::repeat(self.patience.retry)))
     }
 }
 

@@ -26,7 +26,7 @@ use tasuki_storage::{
 
 use tokio::sync::watch;
 
-use super::network::{Network, address_of, decode_snapshot};
+use super::network::{Network, Patience, address_of, decode_snapshot};
 use crate::{
     handle::RaftStatus,
     ports::{PeerAddress, PeerError, PeerMethod, PeerTransport},
@@ -102,7 +102,8 @@ impl RaftNode {
             ..Config::default()
         };
         let config = config.validate().map_err(|error| error.to_string())?;
-        let network = Network { peers, retry: timing.beat };
+        let patience = Patience { retry: timing.beat, beat: timing.election_min, entries: timing.lease };
+        let network = Network { peers, patience };
         let raft = Raft::new(id.0, Arc::new(config), network, store.log.clone(), store.machine.clone())
             .await
             .map_err(|error| error.to_string())?;

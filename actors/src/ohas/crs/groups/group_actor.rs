@@ -89,6 +89,8 @@ enum Ask {
 #[derive(Default)]
 struct Reporting {
     last: Option<GroupReport>,
+    /// It is not known whether `last` got through.
+    unclear: bool,
     under_way: bool,
     due: bool,
 }
@@ -119,6 +121,9 @@ impl Actor for GroupActor {
         let ownership = &entry.ownership.value;
         let event = ownership.assigned.as_ref().map_or(StartEvent::Start, |assigned| assigned.event);
         let now = context.ports.clock.now();
+        // What an earlier life of this node reported under the same ownership still stands.
+        let before = entry.report.as_ref().map(|report| report.value.clone());
+        let last = before.filter(|report| report.epoch == epoch && report.server == *context.me());
         let life = Lifecycle::new(config, context.me(), &entry.failures.value, now);
         slot.set(me.clone());
         let follow = [
@@ -137,7 +142,7 @@ impl Actor for GroupActor {
             found: BTreeMap::new(),
             begun: false,
             releasing: None,
-            reporting: Reporting::default(),
+            reporting: Reporting { last, ..Reporting::default() },
             release: Release::NotYet,
             unwatched: Vec::new(),
             _follow: follow,
@@ -380,7 +385,7 @@ impl State {
         }
         self.reporting.due = false;
         let report = self.make_report();
-        if self.reporting.last.as_ref() == Some(&report) {
+        if self.reporting.last.as_ref() == Some(&report) && !self.reporting.unclear {
             return;
         }
         if self.reporting.last.as_ref().map(|last| last.state) != Some(report.state) {
@@ -408,11 +413,13 @@ impl State {
     fn reported(&mut self, outcome: Result<(), RegistryError>) {
         self.reporting.under_way = false;
         match outcome {
-            Ok(()) => self.report_if_due(),
+            Ok(()) => {
+                self.reporting.unclear = false;
+                self.report_if_due();
+            }
             Err(RegistryError::Refused(_)) => {} // no longer ours to report
             Err(_) => {
-                self.reporting.last = None; // repeated at the next tick
-                self.reporting.due = true;
+                (self.reporting.unclear, self.reporting.due) = (true, true); // repeated at the next tick
             }
         }
     }
