@@ -1,5 +1,6 @@
 //! The harness of Tasuki's own tests.
 
 pub mod client;
+pub mod hosts;
 pub mod network;
 pub mod twin;

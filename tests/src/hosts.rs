@@ -1,0 +1,490 @@
+//! A whole cluster on machines of the laboratory: the real guard and the real node on each, one
+//! group with a floating address and a service on it. The harness is what init is on a real
+//! machine: it starts guards, and nothing else.
+
+pub mod calls;
+pub mod fault;
+pub mod round;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Output, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tasuki_proto::v1 as wire;
+
+use self::calls::Calls;
+use crate::network::{Lab, Network, Process, floating_v4};
+
+/// The servers, the first one being the group's home.
+pub const SERVERS: [&str; 3] = ["kiki", "lala", "mimi"];
+/// The group.
+pub const GROUP: &str = "demo";
+/// Longer than anything here may take; never a measure.
+pub const LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks at something that is waited for.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What a cluster is made with.
+#[derive(Clone, Debug)]
+pub struct Make {
+    /// The knob.
+    pub detect: Duration,
+    /// Its program.
+    pub program: PathBuf,
+}
+
+impl Make {
+    /// With the program that was built with this test or benchmark.
+    ///
+    /// # Errors
+    /// When it was not built.
+    pub fn with_detect(detect: Duration) -> io::Result<Self> {
+        Ok(Self { detect, program: program()? })
+    }
+}
+
+/// The program beside the running test or benchmark.
+///
+/// # Errors
+/// When it was not built.
+pub fn program() -> io::Result<PathBuf> {
+    // target/debug/deps/NAME-HASH or target/debug/NAME
+    let exe = std::env::current_exe()?;
+    let found = exe.ancestors().skip(1).take(2).map(|folder| folder.join("tasuki")).find(|it| it.is_file());
+    found.ok_or_else(|| io::Error::other("the program is not built; run `cargo build -p tasuki` first"))
+}
+
+/// How long the parts of a cluster's making took.
+#[derive(Clone, Copy, Debug)]
+pub struct Formation {
+    /// From nothing to the first server being up, its group included.
+    pub first: Duration,
+    /// From nothing to all servers up, voting, and one loss survived.
+    pub all: Duration,
+}
+
+/// See the module.
+pub struct Cluster {
+    lab: Arc<Lab>,
+    make: Make,
+    calls: Calls,
+    guards: Mutex<Vec<Option<Child>>>,
+    formation: Formation,
+}
+
+impl Cluster {
+    /// Makes a cluster from nothing and waits until it is whole.
+    ///
+    /// # Errors
+    /// When it does not become whole.
+    pub fn start(make: Make) -> io::Result<Self> {
+        let lab = Arc::new(Lab::start(&SERVERS)?);
+        let nobody = Duration::ZERO;
+        let mut cluster = Self {
+            guards: Mutex::new(SERVERS.iter().map(|_| None).collect()),
+            formation: Formation { first: nobody, all: nobody },
+            calls: Calls::new()?,
+            lab,
+            make,
+        };
+        let config = cluster.lab.folder().join("cluster.toml");
+        fs::write(&config, cluster.config())?;
+        let began = Instant::now();
+        let file = config.to_string_lossy().into_owned();
+        cluster.must(0, &["cluster", "init", "--config", &file, "--server", SERVERS[0]])?;
+        cluster.start_guard(0)?;
+        let token = await_some("a token", || Ok(cluster.calls.token(&cluster.data(0), SERVERS[1]).ok()))?;
+        cluster.formation.first = began.elapsed();
+        cluster.join(1, &token)?;
+        let second = await_some("a token", || Ok(cluster.calls.token(&cluster.data(0), SERVERS[2]).ok()))?;
+        cluster.join(2, &second)?;
+        cluster.await_whole()?;
+        cluster.formation.all = began.elapsed();
+        Ok(cluster)
+    }
+
+    fn join(&self, server: usize, token: &str) -> io::Result<()> {
+        let member = Network::Interconnect.address(0).to_string();
+        self.must(server, &["cluster", "join", &member, "--token", token, "--server", SERVERS[server]])?;
+        self.start_guard(server)
+    }
+
+    /// The cluster's configuration.
+    #[must_use]
+    pub fn config(&self) -> String {
+        let servers: String = (0..SERVERS.len())
+            .map(|server| {
+                format!(
+                    "[[server]]\nname = \"{}\"\naddresses = {{ public = \"{}\", interconnect = \"{}\" }}\n\n",
+                    SERVERS[server],
+                    Network::Public.address(server),
+                    Network::Interconnect.address(server),
+                )
+            })
+            .collect();
+        format!(
+            r#"[cluster]
+name = "hosts"
+detect = "{detect}ms"
+
+[[network]]
+name = "public"
+subnet = "10.77.0.0/24"
+use = "public"
+
+[[network]]
+name = "interconnect"
+subnet = "192.168.77.0/24"
+use = "interconnect"
+
+{servers}[[heartbeat]]
+kind = "lan"
+network = "interconnect"
+[[heartbeat]]
+kind = "lan"
+network = "public"
+
+[[group]]
+name = "{GROUP}"
+servers = ["kiki", "lala", "mimi"]
+
+[[group.resource]]
+name = "address"
+type = "floating_ip"
+address = "{address}"
+
+[[group.resource]]
+name = "web"
+type = "exec"
+start = "{program} __demo-http --listen {target}"
+wait = false
+on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
+"#,
+            detect = self.make.detect.as_millis(),
+            address = self.address(),
+            program = self.make.program.display(),
+            target = self.target(),
+        )
+    }
+
+    /// The machines.
+    #[must_use]
+    pub fn lab(&self) -> &Arc<Lab> {
+        &self.lab
+    }
+
+    /// The way to the nodes.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn make(&self) -> &Make {
+        &self.make
+    }
+
+    /// How long its making took.
+    #[must_use]
+    pub fn formation(&self) -> Formation {
+        self.formation
+    }
+
+    /// The floating address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        floating_v4(0).into()
+    }
+
+    /// Where the service answers.
+    #[must_use]
+    pub fn target(&self) -> SocketAddr {
+        SocketAddr::new(self.address(), 8080)
+    }
+
+    /// A server's data folder.
+    #[must_use]
+    pub fn data(&self, server: usize) -> PathBuf {
+        self.lab.data_dir(server)
+    }
+
+    /// What a server's guard and node said, over all its boots.
+    #[must_use]
+    pub fn log(&self, server: usize) -> PathBuf {
+        self.lab.folder().join(format!("{}.log", SERVERS[server]))
+    }
+
+    /// Starts a server's guard, as init does.
+    ///
+    /// # Errors
+    /// When the server is off.
+    pub fn start_guard(&self, server: usize) -> io::Result<()> {
+        let log = OpenOptions::new().create(true).append(true).open(self.log(server))?;
+        let mut command = self.lab.command(server, &self.make.program)?;
+        command.arg("--data").arg(self.data(server)).args(["guard", "--no-power", "--run"]);
+        command.arg(self.lab.run_dir(server));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let guard = command.spawn()?;
+        if let Some(mut old) = self.guards()[server].replace(guard) {
+            old.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a server's guard has ended.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub fn await_guard_end(&self, server: usize) -> io::Result<()> {
+        await_true("end of the guard", || match &mut self.guards()[server] {
+            Some(guard) => Ok(guard.try_wait()?.is_some()),
+            None => Ok(true),
+        })
+    }
+
+    /// The power goes.
+    ///
+    /// # Errors
+    /// When its cables cannot be pulled.
+    pub fn power_off(&self, server: usize) -> io::Result<()> {
+        self.lab.power_off(server)?;
+        // Only the door-keeper outside is left of it.
+        if let Some(mut guard) = self.guards()[server].take() {
+            guard.wait()?;
+        }
+        Ok(())
+    }
+
+    /// The power comes back: init starts the guard.
+    ///
+    /// # Errors
+    /// When it is on.
+    pub fn power_on(&self, server: usize) -> io::Result<()> {
+        self.lab.power_on(server)?;
+        self.start_guard(server)
+    }
+
+    /// A command of the command line on a server, with its data folder.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn tasuki(&self, server: usize, words: &[&str]) -> io::Result<Output> {
+        self.lab
+            .command(server, &self.make.program)?
+            .arg("--data")
+            .arg(self.data(server))
+            .args(words)
+            .output()
+    }
+
+    fn must(&self, server: usize, words: &[&str]) -> io::Result<()> {
+        let done = self.tasuki(server, words)?;
+        match done.status.success() {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "tasuki {}: {}",
+                words.join(" "),
+                String::from_utf8_lossy(&done.stderr).trim()
+            ))),
+        }
+    }
+
+    /// The guard process of a server.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn guard(&self, server: usize) -> io::Result<Process> {
+        self.process(server, "guard")
+    }
+
+    /// The node process of a server.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn node(&self, server: usize) -> io::Result<Process> {
+        self.process(server, "node")
+    }
+
+    /// The service's process on a server.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn service(&self, server: usize) -> io::Result<Process> {
+        self.process(server, "__demo-http")
+    }
+
+    fn process(&self, server: usize, word: &str) -> io::Result<Process> {
+        let mut found = self.lab.processes(server, &["tasuki", word])?;
+        // `--data /…/node` would be a word too; the command stands before or behind it.
+        found.retain(|process| !process.words.iter().any(|it| it == "__run"));
+        found.pop().ok_or_else(|| io::Error::other(format!("no {word} runs on {}", SERVERS[server])))
+    }
+
+    /// The cluster as one of its nodes sees it, the first one that can.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub fn status(&self) -> io::Result<wire::ClusterStatusResponse> {
+        let on = (0..SERVERS.len()).filter(|server| self.lab.is_on(*server));
+        let mut failed = io::Error::other("every server is off");
+        for server in on {
+            match self.calls.status(&self.data(server)) {
+                Ok(status) if status.confirmed => return Ok(status),
+                Ok(_) => failed = io::Error::other("no quorum"),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// Who owns the group and has it online, and who leads.
+    ///
+    /// # Errors
+    /// When no node knows.
+    pub fn active_and_leader(&self) -> io::Result<(usize, usize)> {
+        let status = self.status()?;
+        let group = status.groups.iter().find(|group| group.name == GROUP && online(group));
+        let active = group.and_then(|group| self.lab.number(&group.server));
+        match (active, self.lab.number(&status.leader)) {
+            (Some(active), Some(leader)) => Ok((active, leader)),
+            _ => Err(io::Error::other("the group is not online, or nobody leads")),
+        }
+    }
+
+    /// Waits until all servers are up, hear each other on every path, and vote, the group is online,
+    /// and the loss of one more server would be survived: as each of them sees it.
+    ///
+    /// # Errors
+    /// When it does not become so; with what was missing.
+    pub fn await_whole(&self) -> io::Result<()> {
+        let began = Instant::now();
+        loop {
+            let missing = (0..SERVERS.len()).find_map(|server| {
+                let seen = match self.calls.status(&self.data(server)) {
+                    Ok(status) => missing(&status),
+                    Err(error) => Some(error.to_string()),
+                };
+                seen.map(|what| format!("{}: {what}", SERVERS[server]))
+            });
+            match missing {
+                None => return Ok(()),
+                Some(what) if began.elapsed() > LIMIT => {
+                    return Err(io::Error::other(format!(
+                        "the cluster is not whole within {LIMIT:?}: {what}"
+                    )));
+                }
+                Some(_) => std::thread::sleep(LOOK),
+            }
+        }
+    }
+
+    /// Moves the group, and waits until it is there.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub fn move_to(&self, server: usize) -> io::Result<()> {
+        let (active, _) = await_some("an active server", || Ok(self.active_and_leader().ok()))?;
+        if active != server {
+            self.calls.move_group(&self.data(server), GROUP, SERVERS[server])?;
+            await_true("the group on the other server", || {
+                Ok(self.active_and_leader().is_ok_and(|(active, _)| active == server))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The logs' last lines, for a report of what went wrong.
+    #[must_use]
+    pub fn last_words(&self, lines: usize) -> String {
+        let last = |server: usize| {
+            let text = read(&self.log(server));
+            let all: Vec<&str> = text.lines().collect();
+            let tail = all[all.len().saturating_sub(lines)..].join("\n  ");
+            format!("{}:\n  {tail}\n", SERVERS[server])
+        };
+        (0..SERVERS.len()).map(last).collect()
+    }
+
+    fn guards(&self) -> MutexGuard<'_, Vec<Option<Child>>> {
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for server in 0..SERVERS.len() {
+            // A machine that cannot be switched off now ends with the laboratory.
+            let _ = self.power_off(server);
+        }
+    }
+}
+
+fn online(group: &wire::GroupStatus) -> bool {
+    group.state == i32::from(wire::RunState::Online)
+}
+
+/// What a node's view of the cluster lacks of being whole.
+fn missing(status: &wire::ClusterStatusResponse) -> Option<String> {
+    if !status.confirmed {
+        return Some("no quorum".to_owned());
+    }
+    for server in &status.servers {
+        let up = server.state == i32::from(wire::ServerState::Up);
+        if !up || server.silent || !server.voter {
+            return Some(format!("{} is not up, silent, or has no vote", server.name));
+        }
+        let normal = i32::from(wire::PathState::Normal);
+        // A server has no path to itself.
+        let poor = server.paths.iter().find(|path| path.state != normal);
+        if let Some(path) = poor.filter(|_| server.name != status.seen_from) {
+            return Some(format!("{} is not heard on {}", server.name, path.network));
+        }
+    }
+    match &status.survival {
+        Some(survival) if survival.survives && survival.stranded.is_empty() => {}
+        _ => return Some("one more loss would not be survived".to_owned()),
+    }
+    match status.groups.iter().find(|group| group.name == GROUP) {
+        Some(group) if online(group) => None,
+        _ => Some("the group is not online".to_owned()),
+    }
+}
+
+/// Waits for a condition, at most [`LIMIT`].
+///
+/// # Errors
+/// Its own, or that it did not come.
+pub fn await_true(what: &str, mut condition: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    await_some(what, || Ok(condition()?.then_some(())))
+}
+
+/// Waits for something, at most [`LIMIT`].
+///
+/// # Errors
+/// Its own, or that it did not come.
+pub fn await_some<T>(what: &str, mut look: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if began.elapsed() > LIMIT {
+            return Err(io::Error::other(format!("no {what} within {LIMIT:?}")));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn read(path: &Path) -> String {
+    let mut text = Vec::new();
+    // Missing is empty.
+    let _ = File::open(path).and_then(|mut file| io::Read::read_to_end(&mut file, &mut text));
+    String::from_utf8_lossy(&text).into_owned()
+}
