@@ -178,4 +178,11 @@ impl NodeHandle {
     pub async fn abandon(&self) {
         self.inner.abandon().await;
     }
+
+    /// What the actors share: for tests that reach past the handle.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn context(&self) -> &Arc<crate::context::Context> {
+        self.inner.context()
+    }
 }

@@ -144,6 +144,10 @@ impl Inner {
         self.context.events.subscribe()
     }
 
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
     pub async fn serve_peer(
         &self,
         _from: &ServerName,

@@ -12,3 +12,6 @@ pub use child::{Child, Started};
 pub use intensity::{Intensity, Window};
 pub use slot::Slot;
 pub use supervisor::{Strategy, Supervisor, SupervisorMsg, SupervisorSpec, TreeNode};
+
+#[cfg(test)]
+mod tests;

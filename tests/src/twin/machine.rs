@@ -59,7 +59,8 @@ impl Machine {
     /// A machine that has just booted.
     #[must_use]
     pub fn new(name: ServerName) -> Self {
-        let inner = Inner { boots: 1, lease: None, running: BTreeMap::new(), log: Vec::new(), fail_starts: 0 };
+        let inner =
+            Inner { boots: 1, lease: None, running: BTreeMap::new(), log: Vec::new(), fail_starts: 0 };
         let inner = Arc::new(Mutex::new(inner));
         // The guard: a thread of its own, as the real one is a process of its own.
         let watched = Arc::downgrade(&inner);
@@ -244,7 +245,9 @@ pub fn assert_never_two<'a>(machines: impl Iterator<Item = &'a Arc<Machine>>) {
         match what {
             Happening::Started(which) => {
                 if let Some(other) = runs.insert(which.clone(), server.clone()) {
-                    panic!("{which:?} was started on {server} at {at:?} while it ran on {other}: {moments:#?}");
+                    panic!(
+                        "{which:?} was started on {server} at {at:?} while it ran on {other}: {moments:#?}"
+                    );
                 }
             }
             Happening::Stopped(which) => {

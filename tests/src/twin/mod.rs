@@ -13,8 +13,9 @@ use std::{
 use tasuki_actors::{NodeHandle, NodeOptions, ports::Ports};
 use tasuki_core::{
     config::{
-        Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, GroupConfig, HeartbeatPath, Network,
-        NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy, StopFailurePolicy,
+        Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, GroupConfig, HeartbeatPath,
+        Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy,
+        StopFailurePolicy,
     },
     ids::{Incarnation, Lineage, RaftId, ServerName},
     registry::{
@@ -77,7 +78,10 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
     let server = |n: usize| ServerConfig {
         number: u32::try_from(n + 1).unwrap_or(u32::MAX),
         comment: String::new(),
-        addresses: BTreeMap::from([("inter".into(), address(1, n + 1)), ("public".into(), address(2, n + 1))]),
+        addresses: BTreeMap::from([
+            ("inter".into(), address(1, n + 1)),
+            ("public".into(), address(2, n + 1)),
+        ]),
     };
     let network = |n: u8, uses| Network { subnet: std::net::IpAddr::from([127, 9, n, 0]), prefix: 24, uses };
     ClusterConfig {
@@ -108,7 +112,8 @@ impl Twin {
     /// # Panics
     /// When it does not form.
     pub async fn form(config: ClusterConfig) -> Self {
-        let servers: Vec<ServerName> = config.servers_by_number().iter().map(|(name, _)| (*name).clone()).collect();
+        let servers: Vec<ServerName> =
+            config.servers_by_number().iter().map(|(name, _)| (*name).clone()).collect();
         let folder = TempDir::new().expect("a folder for the stores");
         let machines = servers.iter().map(|s| (s.clone(), Arc::new(Machine::new(s.clone()))));
         let twin = Self {

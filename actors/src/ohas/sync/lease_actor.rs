@@ -88,6 +88,7 @@ impl Actor for LeaseActor {
         let grantor = Grantor::new(timing);
         let mut state = State { context, holder: Holder::default(), grantor, rounds, _follow: follow };
         state.registry_changed(&me);
+        state.applied_changed(&me); // an idle log may not move for long: a grant must not wait for it
         Ok(state)
     }
 
@@ -100,11 +101,7 @@ impl Actor for LeaseActor {
         match message {
             LeaseMsg::Beat => state.beat(&me),
             LeaseMsg::Registry => state.registry_changed(&me),
-            LeaseMsg::Applied => {
-                let applied = *state.context.applied.borrow();
-                state.hold(&me, HolderEvent::Applied(applied));
-                state.lead(&me, GrantorEvent::Committed(applied));
-            }
+            LeaseMsg::Applied => state.applied_changed(&me),
             LeaseMsg::Ask(server, request) => state.ask_for_last_log(&me, server, request),
             LeaseMsg::Asked(server, request, last_log) => {
                 state.lead(&me, GrantorEvent::Asked { server, request, last_log });
@@ -141,6 +138,12 @@ impl State {
         self.round(me);
         self.lead(me, GrantorEvent::Tick);
         self.publish();
+    }
+
+    fn applied_changed(&mut self, me: &ActorRef<LeaseMsg>) {
+        let applied = *self.context.applied.borrow();
+        self.hold(me, HolderEvent::Applied(applied));
+        self.lead(me, GrantorEvent::Committed(applied));
     }
 
     fn registry_changed(&mut self, me: &ActorRef<LeaseMsg>) {

@@ -172,6 +172,9 @@ fn r5_a_grant_for_another_life_counts_for_nothing() {
     let seq = beat(&mut holder, 100).unwrap().seq;
     holder.on(HolderEvent::Registered(Incarnation(2)), ms(110));
     assert_eq!(holder.on(grant(seq, 800, 0), ms(120)), []);
+    // Nor does one whose number happens to fit.
+    let seq = beat(&mut holder, 130).unwrap().seq;
+    assert_eq!(holder.on(grant(seq, 800, 0), ms(140)), []);
 }
 
 #[test]

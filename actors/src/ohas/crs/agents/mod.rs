@@ -92,6 +92,11 @@ impl Agents {
         resource.slot
     }
 
+    /// The actor of a resource.
+    pub fn actor(&self, key: &ResourceKey) -> Option<ractor::ActorRef<ResourceMsg>> {
+        self.resources.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.slot.get()
+    }
+
     /// The resource is no longer this server's.
     pub fn forget(&self, key: &ResourceKey) {
         let removed = self.resources.lock().unwrap_or_else(PoisonError::into_inner).remove(key);

@@ -25,6 +25,14 @@ pub struct Groups {
     owned: Mutex<BTreeMap<(GroupName, Epoch), Slot<GroupMsg>>>,
 }
 
+impl Groups {
+    /// The actor of an ownership.
+    pub fn actor(&self, group: &GroupName, epoch: Epoch) -> Option<ActorRef<GroupMsg>> {
+        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        owned.get(&(group.clone(), epoch))?.get()
+    }
+}
+
 /// The table of group actors; they come and go with ownership.
 pub fn children(context: &Arc<Context>) -> SupervisorSpec {
     let owned = context.groups.owned.lock().unwrap_or_else(PoisonError::into_inner);
