@@ -93,8 +93,8 @@ pub struct Context {
     pub events: broadcast::Sender<Event>,
     /// What the second monitor says of the synchronisation service and the groups (R8).
     pub healthy: AtomicBool,
-    /// This server is on its way out: it takes nothing more.
-    pub leaving: watch::Sender<bool>,
+    /// This server has left: its node has nothing more to do.
+    pub left: watch::Sender<bool>,
     /// The heartbeat links.
     pub links: Links,
     /// The lease.

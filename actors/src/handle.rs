@@ -174,6 +174,11 @@ impl NodeHandle {
         self.inner.stop().await;
     }
 
+    /// Resolves when this server has left the cluster, asked to by whomever.
+    pub async fn left(&self) {
+        self.inner.left().await;
+    }
+
     /// Ends every actor at once, without leaving: for tests, and after the guard said so.
     pub async fn abandon(&self) {
         self.inner.abandon().await;

@@ -65,7 +65,7 @@ pub async fn start(options: NodeOptions, ports: Ports) -> Result<(NodeHandle, Jo
         view: watch::Sender::new(Arc::new(View::default())),
         events: broadcast::Sender::new(EVENTS),
         healthy: AtomicBool::new(true),
-        leaving: watch::Sender::new(false),
+        left: watch::Sender::new(false),
         links: Links::default(),
         lease_actor: Slot::default(),
         gossip_actor: Slot::default(),
@@ -176,6 +176,11 @@ impl Inner {
             tracing::warn!(%error, "stopping without the cluster");
             self.context.presence_actor.cast(PresenceMsg::Leave(AfterStop::Nothing));
         }
+    }
+
+    pub async fn left(&self) {
+        // The sender lives as long as this.
+        let _ = self.context.left.subscribe().wait_for(|left| *left).await;
     }
 
     /// Ends every actor at once, without leaving: for tests, and after the guard said so.

@@ -174,7 +174,7 @@ pub enum Probe {
 /// Starts, stops and probes resources (native, or child processes in the resource's cgroup).
 #[async_trait]
 pub trait ResourceAgent: Send + Sync + 'static {
-    /// Starts it; resolves when it is up. The receiver, where there is one, resolves when it ends
+    /// Starts it; resolves when it is up. What is up already is adopted and left as it is. The receiver, where there is one, resolves when it ends
     /// by itself.
     async fn start(&self, order: &ResourceOrder) -> Result<Option<oneshot::Receiver<String>>, AgentError>;
     /// Stops it; resolves when nothing of it runs.

@@ -35,9 +35,11 @@ fn main() -> ExitCode {
 
 /// One line an event, to whoever keeps the output of the service. `TASUKI_LOG` says how much.
 fn log_to_stderr() {
-    let filter =
-        EnvFilter::try_from_env("TASUKI_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error,ractor=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+    let filter = EnvFilter::try_from_env("TASUKI_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,openraft=error,ractor=off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

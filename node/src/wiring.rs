@@ -39,7 +39,9 @@ pub enum NodeError {
     #[error("{code}: {0}; {remedy}", code = .0.code(), remedy = .0.remedy())]
     Identity(#[from] crate::identity::IdentityError),
     /// The data folder lacks what the first start needs.
-    #[error("{0} is missing or damaged ({1}); run `tasuki cluster init` or `tasuki cluster join` for this data folder")]
+    #[error(
+        "{0} is missing or damaged ({1}); run `tasuki cluster init` or `tasuki cluster join` for this data folder"
+    )]
     Bootstrap(PathBuf, String),
     /// A port is in use, for example.
     #[error(transparent)]
@@ -104,8 +106,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let listeners = bind_tcp(&sockets(&config, &own))?;
     let links =
         Arc::new(UdpLinks::new(&identity, incarnation, own, config.settings.heartbeat_port, cuts.clone()));
-    let peers =
-        Arc::new(GrpcPeers::new(identity.clone(), PeerSettings::from_timing(&timing), cuts.clone()));
+    let peers = Arc::new(GrpcPeers::new(identity.clone(), PeerSettings::from_timing(&timing), cuts.clone()));
 
     let store = data.join("registry");
     let made = data.join("registry.made");
@@ -133,15 +134,23 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let local = bind_uds(&data.join("tasuki.sock"))?;
     let tcp = tokio::spawn(serve_tcp(listeners, identity.server_tls(), everything, shutdown.clone()));
     let uds = tokio::spawn(serve_uds(local, faces, shutdown.clone()));
-    let follow = tokio::spawn(follow_config(data.to_owned(), bootstrap, node.clone(), identity, links, guard.clone(), agent));
+    let follow = tokio::spawn(follow_config(
+        data.to_owned(),
+        bootstrap,
+        node.clone(),
+        identity,
+        links,
+        guard.clone(),
+        agent,
+    ));
 
     tokio::select! {
         () = guard.stop_requested() => {
             tracing::info!("asked to stop");
             node.stop().await;
-            // The guard ends this process when everything has stopped.
-            let _ = ended.await;
+            node.left().await;
         }
+        () = node.left() => {}
         _ = &mut ended => return Err(NodeError::Tree("the actor tree has ended".into())),
         served = tcp => return Err(served.map_or_else(
             |error| NodeError::Tree(error.to_string()),

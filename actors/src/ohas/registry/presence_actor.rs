@@ -147,16 +147,20 @@ impl State {
     fn leave(&mut self, after: AfterStop) {
         if !self.leaving {
             self.leaving = true;
-            self.context.leaving.send_replace(true);
             self.context.tell("server-leaving", format!("server/{}", self.context.me()), "is stopping");
-            tokio::spawn(leave(self.context.clone(), after));
+            let context = self.context.clone();
+            tokio::spawn(async move {
+                leave(&context).await;
+                context.ports.guard.leave(after);
+                context.left.send_replace(true);
+            });
         }
     }
 }
 
 /// R7, in this order: groups stopped, requests void, lease ended in the guard and acknowledged by
 /// it, then the entry.
-async fn leave(context: Arc<Context>, after: AfterStop) {
+async fn leave(context: &Arc<Context>) {
     let me = context.me().clone();
     let mut registry = context.registry.subscribe();
     let stopped = || {
@@ -187,7 +191,7 @@ async fn leave(context: Arc<Context>, after: AfterStop) {
         };
         let _ = tokio::time::timeout(LAST_TO_LEAVE, others_down).await;
     } else if leads {
-        hand_leadership_over(&context).await;
+        hand_leadership_over(context).await;
     }
     if let Some(lease) = context.lease_actor.get() {
         let _ = lease.call(LeaseMsg::HandBack, Some(Duration::from_secs(1))).await;
@@ -195,18 +199,16 @@ async fn leave(context: Arc<Context>, after: AfterStop) {
     if let Err(error) = context.ports.guard.end_lease().await {
         // Not provably stopped: the others wait for the lease's end, as for a lost server.
         tracing::error!(%error, "the guard did not confirm that everything has stopped");
-        context.ports.guard.leave(after);
         return;
     }
     let incarnation = *context.incarnation.borrow();
     if incarnation.0 > 0 && !(whole_cluster && leads) {
         let command = Command::ServerStopped { server: me.clone(), incarnation };
-        if let Err(error) = propose(&context, Author::Server(me.clone()), command, None, Vec::new()).await {
+        if let Err(error) = propose(context, Author::Server(me.clone()), command, None, Vec::new()).await {
             tracing::warn!(%error, "the cluster was not told of the stop; it will wait for the lease's end");
         }
     }
     context.tell("server-stopped", format!("server/{me}"), "has stopped");
-    context.ports.guard.leave(after);
 }
 
 /// Spares the others an election.

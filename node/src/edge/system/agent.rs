@@ -61,6 +61,11 @@ impl SystemAgent {
             AddressSpec { address: config.address, prefix: config.prefix, device: config.device.clone() };
         if let Some(held) = self.held(&order.group, &order.resource)? {
             if is_same(&held, &spec) && address::is_present(&held).map_err(address_error)? {
+                // It is there, but does nobody any good: trying again would only take time.
+                if !held.loopback && !address::carrier(&held.device).map_err(address_error)? {
+                    let why = format!("interface {} has no carrier", held.device);
+                    return Err(AgentError::Failed(format!("TSK-1404: {why}; check its cable and switch")));
+                }
                 return self.watch(order, &held, WatchOptions::adopted());
             }
             // The configuration has changed, or somebody removed it.

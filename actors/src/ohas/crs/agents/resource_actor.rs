@@ -100,19 +100,14 @@ impl Actor for ResourceActor {
                     Ok(Probe::Stopped) => say(Outcome::Probed(Ok(false))),
                     Err(error) => say(Outcome::Probed(Err(error.to_string()))),
                 },
-                ResourceMsg::Start(order) => {
-                    let started = match agent.probe(&order).await {
-                        Ok(Probe::Running(ended)) => Ok(ended),
-                        _ => agent.start(&order).await,
-                    };
-                    match started {
-                        Ok(ended) => {
-                            say(Outcome::Started(Ok(())));
-                            watch(ended, say).await;
-                        }
-                        Err(error) => say(Outcome::Started(Err(text(&error)))),
+                // What is up already is adopted by the agent, so asking twice starts nothing twice.
+                ResourceMsg::Start(order) => match agent.start(&order).await {
+                    Ok(ended) => {
+                        say(Outcome::Started(Ok(())));
+                        watch(ended, say).await;
                     }
-                }
+                    Err(error) => say(Outcome::Started(Err(text(&error)))),
+                },
                 ResourceMsg::Stop(order) => {
                     let stopped = agent.stop(&order).await;
                     say(Outcome::Stopped(stopped.map_err(|error| text(&error))));
