@@ -196,11 +196,15 @@ async fn follow_config(
     agent: Arc<SystemAgent>,
 ) {
     let mut registry = node.watch();
+    let mut seen = None;
     while registry.changed().await.is_ok() {
-        let Some(config) = registry.borrow_and_update().config() else { continue };
-        if config == *bootstrap.config() {
+        let now = registry.borrow_and_update().clone();
+        let version = Some((now.config_revision(), now.servers.len(), now.groups.len()));
+        if seen == version {
             continue;
         }
+        seen = version;
+        let Some(config) = now.config().filter(|config| config != bootstrap.config()) else { continue };
         let Timing { lease, guard_budget, .. } = config.settings.timing;
         guard.set_times(lease, guard_budget);
         agent.set_two_leases(lease * 2);

@@ -1,7 +1,7 @@
 //! Read-only views of the registry, for faces.
 
 use super::{Key, State};
-use crate::config::ClusterConfig;
+use crate::{config::ClusterConfig, ids::Revision};
 
 impl State {
     /// Every key that has an object, in order.
@@ -23,6 +23,15 @@ impl State {
         }
         keys.extend(self.tokens.keys().map(|id| Key::Token(id.clone())));
         keys
+    }
+
+    /// The revision that changed the configuration last: cheap to compare before reading it whole.
+    #[must_use]
+    pub fn config_revision(&self) -> Revision {
+        let settings = self.settings.iter().map(|item| item.modified);
+        let servers = self.servers.values().map(|server| server.config.modified);
+        let groups = self.groups.values().filter_map(|group| Some(group.config.as_ref()?.modified));
+        settings.chain(servers).chain(groups).max().unwrap_or_default()
     }
 
     /// The configuration as it was pushed last; `None` before the registry was initialised.

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tasuki_core::ids::Revision;
 
 use super::link_actor::configured;
 use crate::{context::Context, follow::Follow, supervise::SupervisorMsg};
@@ -19,6 +20,7 @@ pub struct LinksActor;
 /// Its state.
 pub struct State {
     context: Arc<Context>,
+    seen: Option<(Revision, usize)>,
     _registry: Follow,
 }
 
@@ -33,7 +35,7 @@ impl Actor for LinksActor {
         context: Arc<Context>,
     ) -> Result<State, ActorProcessingErr> {
         let registry = Follow::changes(context.registry.subscribe(), me, || Changed);
-        let state = State { context, _registry: registry };
+        let mut state = State { context, seen: None, _registry: registry };
         state.reconcile();
         Ok(state)
     }
@@ -50,7 +52,13 @@ impl Actor for LinksActor {
 }
 
 impl State {
-    fn reconcile(&self) {
+    fn reconcile(&mut self) {
+        let registry = self.context.state();
+        let now = Some((registry.config_revision(), registry.servers.len()));
+        if self.seen == now {
+            return;
+        }
+        self.seen = now;
         let (context, links) = (&self.context, &self.context.links);
         let (wanted, known) = (configured(context), links.known());
         for key in known.difference(&wanted) {
