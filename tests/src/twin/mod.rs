@@ -40,6 +40,13 @@ pub struct Twin {
     config: ClusterConfig,
     folder: TempDir,
     incarnations: Mutex<BTreeMap<ServerName, u64>>,
+    /// Time is real here: clusters that ran side by side would take it from one another.
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
+fn turns() -> Arc<tokio::sync::Mutex<()>> {
+    static TURNS: std::sync::OnceLock<Arc<tokio::sync::Mutex<()>>> = std::sync::OnceLock::new();
+    TURNS.get_or_init(Arc::default).clone()
 }
 
 /// A configuration with one group `web` of one program, on all servers.
@@ -123,6 +130,7 @@ impl Twin {
             config,
             folder,
             incarnations: Mutex::default(),
+            _turn: turns().lock_owned().await,
         };
         let founder = servers[0].clone();
         twin.boot(&founder).await;
