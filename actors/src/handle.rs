@@ -73,7 +73,7 @@ pub struct NodeStatus {
     pub raft: RaftStatus,
 }
 
-/// Something that happened, for people and subscribers (row O11).
+/// Something that happened, for people and subscribers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When, by this server's clock.

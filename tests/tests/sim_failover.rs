@@ -1,5 +1,5 @@
 //! Failover over the real actors, Raft and store, with machines and cables in memory.
-//! Rows C1, C27, C28, O5, O12; rules R1 to R8 and R13.
+//! Rules R1 to R8 and R13.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Floating addresses between hosts on one switch (row C2, rule R39).
+//! Floating addresses between hosts on one switch (rule R39).
 
 #![allow(clippy::unwrap_used)]
 

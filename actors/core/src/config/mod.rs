@@ -101,7 +101,7 @@ pub struct ServerConfig {
     pub addresses: BTreeMap<NetworkName, IpAddr>,
 }
 
-/// One failover group (row C1).
+/// One failover group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfig {
     /// For people.
@@ -134,7 +134,7 @@ pub struct ResourceConfig {
     /// For people.
     pub comment: String,
     /// What must be online before it; `None` follows the default: floating addresses before
-    /// programs (row C7).
+    /// programs.
     pub depends_on: Option<Vec<ResourceName>>,
     /// What to do when it does not start, or ends by itself.
     pub on_start_failure: StartFailurePolicy,
@@ -148,9 +148,9 @@ pub struct ResourceConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ResourceKind {
-    /// A program or a pair of scripts (row C3).
+    /// A program or a pair of scripts.
     Exec(ExecConfig),
-    /// An address that moves with the group (row C2).
+    /// An address that moves with the group.
     FloatingIp(FloatingIpConfig),
 }
 
@@ -204,7 +204,7 @@ pub struct FloatingIpConfig {
     pub per_server: BTreeMap<ServerName, IpAddr>,
 }
 
-/// What to do when a resource does not start (row C6).
+/// What to do when a resource does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartFailurePolicy {
     /// More tries on the same server.
@@ -215,7 +215,7 @@ pub struct StartFailurePolicy {
     pub last: FinalAction,
 }
 
-/// What to do when a resource does not stop (row C6).
+/// What to do when a resource does not stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopFailurePolicy {
     /// More tries.
@@ -224,7 +224,7 @@ pub struct StopFailurePolicy {
     pub last: FinalAction,
 }
 
-/// The last rung (row C6).
+/// The last rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinalAction {

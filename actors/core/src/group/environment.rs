@@ -1,5 +1,5 @@
-//! What the programs of a resource are told: the `CLP_*` variables of the reference, so that
-//! existing scripts run unchanged.
+//! What the programs of a resource are told: `CLP_*` variables, by the names that existing cluster
+//! scripts know, so that these run unchanged.
 
 use std::collections::BTreeMap;
 
@@ -64,13 +64,15 @@ pub fn variables(situation: &Situation<'_>) -> BTreeMap<String, String> {
     variables
 }
 
-/// The reference's word for why a group is stopped.
+/// The word for why a group is stopped.
 fn factor(why: &Reason) -> &'static str {
     match why {
         Reason::ClusterStopping => "CLUSTERSHUTDOWN",
         Reason::ServerLeaving { .. } => "SERVERSHUTDOWN",
         Reason::OperatorMoved { .. } | Reason::HomeIsBack { .. } => "GROUPMOVE",
-        Reason::StartFailed { .. } | Reason::ResourceFailed { .. } | Reason::ServerGone { .. } => "GROUPFAILOVER",
+        Reason::StartFailed { .. } | Reason::ResourceFailed { .. } | Reason::ServerGone { .. } => {
+            "GROUPFAILOVER"
+        }
         _ => "GROUPSTOP",
     }
 }

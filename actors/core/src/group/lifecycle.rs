@@ -119,7 +119,7 @@ impl Lifecycle {
         Self { order: Order::of(&config), config, phase: Phase::Waiting, resources, failed: None }
     }
 
-    /// The group's state in the words of row C25.
+    /// The group's state in the words that operators read.
     #[must_use]
     pub fn state(&self) -> GroupState {
         let all = |state| self.resources.values().all(|r| r.state == state);

@@ -1,4 +1,4 @@
-//! The order of a group's resources, from its dependencies (row C7).
+//! The order of a group's resources, from its dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! One heartbeat path to one peer: its state from the beats that arrive (row C8).
+//! One heartbeat path to one peer: its state from the beats that arrive.
 
 use std::{collections::VecDeque, time::Duration};
 

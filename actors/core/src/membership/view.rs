@@ -46,7 +46,7 @@ pub struct PathView {
     pub loss_percent: u8,
 }
 
-/// The words of row C8 for a heartbeat path.
+/// The state of a heartbeat path, in the words that operators read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathState {

@@ -88,7 +88,7 @@ impl Group<'_> {
         }
         let presence = self.input.state.presence(owner)?;
         if presence.mode != ServerMode::Active {
-            // The reference: taking a server down counts as its failure.
+            // Taking a server down counts as its failure.
             let reason = Reason::ServerLeaving { server: owner.clone() };
             return Some(self.release(owner, next, reason, StartEvent::Failover, None));
         }

@@ -8,8 +8,8 @@
 //!                              --none left--> final action
 //! ```
 //!
-//! For retries 5, failovers 1 on two servers this makes the reference's worked order: 1 + 5 tries
-//! on A, fail over, 1 + 5 on B, fail back, 1 on A, final action.
+//! For retries 5, failovers 1 on two servers this makes: 1 + 5 tries on A, fail over, 1 + 5 on B,
+//! fail back, 1 on A, final action.
 
 use serde::{Deserialize, Serialize};
 

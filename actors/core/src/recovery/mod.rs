@@ -1,3 +1,3 @@
-//! What to do about a failure. Thresholds are data (row C6); counters are in the registry.
+//! What to do about a failure. Thresholds are data; counters are in the registry.
 
 pub mod ladder;

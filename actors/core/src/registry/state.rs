@@ -173,7 +173,7 @@ pub struct Vacate {
     pub event: StartEvent,
 }
 
-/// The reference's `CLP_EVENT`.
+/// What programs find in `CLP_EVENT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartEvent {
@@ -219,7 +219,7 @@ pub enum FailureKind {
     Stop,
 }
 
-/// The words of row C25 for a group.
+/// The state of a group, in the words that operators read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupState {
@@ -248,7 +248,7 @@ pub struct ResourceReport {
     pub since: WallTime,
 }
 
-/// The words of row C25 for a resource.
+/// The state of a resource, in the words that operators read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceState {
@@ -268,7 +268,7 @@ pub enum ResourceState {
     Unknown,
 }
 
-/// What the recovery ladder counts, by resource and server (row C6).
+/// What the recovery ladder counts, by resource and server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// The counters.

@@ -1,4 +1,4 @@
-//! What happens, for people and subscribers (row O11).
+//! What happens, for people and subscribers.
 
 pub mod event_actor;
 

@@ -38,7 +38,7 @@ fn nodes(group: &GroupDraft) -> BTreeMap<&str, Node<'_>> {
     for resource in &group.resources {
         let Some(name) = &resource.name else { continue };
         let edges = if before(resource) {
-            // The default order (row C7): floating addresses before programs.
+            // The default order: floating addresses before programs.
             let own = name.get_ref().as_str();
             addresses.iter().filter(|address| **address != own).map(|address| (*address, None)).collect()
         } else {

@@ -13,7 +13,7 @@ const LONGEST_NAME: usize = 63;
 
 /// Servers, networks and the cluster appear in certificates and in DNS. Groups and resources
 /// appear in paths and in the scripts' environment only, so they keep the names people know
-/// from the reference system (`WebManager`, `ping_to_gw`).
+/// from older configurations (`WebManager`, `ping_to_gw`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
     HostName,

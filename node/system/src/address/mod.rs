@@ -1,4 +1,4 @@
-//! Floating addresses (row C2): found their interface, checked for duplicates, added, announced,
+//! Floating addresses: found their interface, checked for duplicates, added, announced,
 //! watched, removed. Directly over netlink and packet sockets; no other program is called.
 //!
 //! The order in which a caller uses it:
