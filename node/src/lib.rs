@@ -6,10 +6,12 @@
 //! | [`edge`] | the outside: gRPC, the calls between servers, the system |
 //! | [`cli`] | the command line: words in, tables out |
 //! | [`identity`] | who this server is, and how it proves it |
+//! | [`lab`] | a whole cluster on one machine, to try it out |
 //! | [`wiring`] | where everything meets |
 
 pub mod app;
 pub mod cli;
 pub mod edge;
 pub mod identity;
+pub mod lab;
 pub mod wiring;

@@ -8,7 +8,7 @@ use tasuki::{
         self,
         args::{CommandLine, Word},
     },
-    wiring,
+    lab, wiring,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -26,10 +26,7 @@ fn main() -> ExitCode {
             log_to_stderr();
             wiring::run(&options.data, &cli::guard::run_folder(&options.data, arguments.run.as_deref()))
         }
-        Word::Lab(_) => {
-            eprintln!("this build has no lab");
-            ExitCode::FAILURE
-        }
+        Word::Lab(arguments) => lab::run(&options, arguments),
     }
 }
 

@@ -36,6 +36,7 @@ use toml::de::DeTable;
 pub use check::MOST_SERVERS;
 pub use problem::{Code, ConfigErrors, Problem};
 pub use scripts::check_scripts;
+pub use spell::nearest;
 pub use warn::host_warnings;
 pub use write::to_toml;
 

@@ -2,7 +2,8 @@
 
 /// The candidate that was probably meant: at most a third of its letters wrong (at least one), or a
 /// part of it.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let limit = (word.chars().count() / 3).max(1);
     let score = |candidate: &'a str| {

@@ -326,9 +326,12 @@ pub enum EventVerb {
 /// `tasuki lab …`
 #[derive(Debug, Args)]
 pub struct LabArgs {
-    /// The lab's folder
-    #[arg(long, value_name = "DIR")]
+    /// The lab's folder; by default one of your own in the run-time or temporary folder
+    #[arg(long, global = true, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Keep the folder, with the logs and registries in it, when the lab ends
+    #[arg(long)]
+    pub keep: bool,
     /// What to do; starts the lab and shows its service until Ctrl-C when not given.
     #[command(subcommand)]
     pub verb: Option<LabVerb>,

@@ -129,9 +129,7 @@ impl LabError {
                     .to_owned()
             }
             Self::NoPlace(_) => "stop what listens there; `tasuki lab down` ends a lab".to_owned(),
-            Self::Folder { .. } => {
-                "name a folder that is not there yet: `tasuki lab --dir DIR`".to_owned()
-            }
+            Self::Folder { .. } => "name a folder that is not there yet: `tasuki lab --dir DIR`".to_owned(),
             Self::Step { log, .. } => {
                 format!("read {}; `--keep` keeps it when the lab ends", log.display())
             }

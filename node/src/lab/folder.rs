@@ -137,7 +137,9 @@ impl Lock {
             }
             match Self::take(folder) {
                 Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
-                Err(LabError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(LabError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    return Ok(None);
+                }
                 other => return other,
             }
         }

@@ -47,8 +47,7 @@ pub(super) fn reserve() -> Result<Reservation, LabError> {
                     continue;
                 }
             };
-            let place =
-                Place { octet, port: PORT + step * PORT_STEP, service_port: SERVICE_PORT + step };
+            let place = Place { octet, port: PORT + step * PORT_STEP, service_port: SERVICE_PORT + step };
             match all_free(place) {
                 Ok(()) => return Ok(Reservation { place, _held: held }),
                 Err(why) => last = why,
@@ -97,12 +96,10 @@ pub(super) fn configuration(place: Place, program: &Path) -> String {
         );
     }
     for (index, server) in SERVERS.iter().enumerate() {
-        let addresses = NETWORKS.map(|(name, number)| format!("{name} = \"{}\"", place.address(number, index)));
-        let _ = write!(
-            text,
-            "\n[[server]]\nname = \"{server}\"\naddresses = {{ {} }}\n",
-            addresses.join(", ")
-        );
+        let addresses =
+            NETWORKS.map(|(name, number)| format!("{name} = \"{}\"", place.address(number, index)));
+        let _ =
+            write!(text, "\n[[server]]\nname = \"{server}\"\naddresses = {{ {} }}\n", addresses.join(", "));
     }
     for (name, _) in NETWORKS {
         let _ = write!(text, "\n[[heartbeat]]\nkind = \"lan\"\nnetwork = \"{name}\"\n");

@@ -120,7 +120,8 @@ pub(super) fn watch(
     let (view, seen) = watch::channel(Service::default());
     let (tell, changes) = mpsc::unbounded_channel();
     std::thread::Builder::new().name("client".to_owned()).spawn(move || {
-        let mut tracker = Tracker { service: Service { since: wall_now(), ..Service::default() }, ..Tracker::default() };
+        let mut tracker =
+            Tracker { service: Service { since: wall_now(), ..Service::default() }, ..Tracker::default() };
         while !tell.is_closed() {
             let asked = Instant::now();
             let outcome = ask(at).ok();
