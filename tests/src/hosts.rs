@@ -2,7 +2,9 @@
 //! group with a floating address and a service on it. The harness is what init is on a real
 //! machine: it starts guards, and nothing else.
 
+pub mod budget;
 pub mod calls;
+pub mod cost;
 pub mod fault;
 pub mod round;
 

@@ -3,4 +3,5 @@
 pub mod client;
 pub mod hosts;
 pub mod network;
+pub mod numbers;
 pub mod twin;

@@ -76,8 +76,8 @@ impl Fault {
             Self::PowerLost { .. } | Self::CutOff { .. } | Self::Move | Self::Shutdown => {
                 Expectation::OtherServer
             }
-            // The clients' own network: they cannot get there, but nothing has failed for the cluster.
-            Self::OneCable(Network::Public) => Expectation::Unmoved,
+            // The clients' own network, and they cannot get there: the address may go where they can.
+            Self::OneCable(Network::Public) => Expectation::AnyInstance,
             Self::NodeKilled | Self::OneCable(Network::Interconnect) => Expectation::Unnoticed,
             Self::StandbyCable(_) | Self::LeaderLost => Expectation::Unnoticed,
             Self::TwoLost => Expectation::StoppedAndBack,
@@ -92,6 +92,12 @@ impl Fault {
             Self::LeaderLost => Some(false),
             _ => None,
         }
+    }
+
+    /// Whether no server leaves the cluster meanwhile: one path is enough to stay.
+    #[must_use]
+    pub fn keeps_members(self) -> bool {
+        matches!(self, Self::ServiceKilled | Self::OneCable(_) | Self::StandbyCable(_) | Self::Move)
     }
 
     /// Does it.
@@ -184,7 +190,7 @@ impl fmt::Display for Fault {
             Self::CutOff { leads: false } => "all cables cut, then mended",
             Self::CutOff { leads: true } => "all cables cut, it led too",
             Self::OneCable(Network::Interconnect) => "its interconnect cable cut",
-            Self::OneCable(Network::Public) => "its public cable cut for a while",
+            Self::OneCable(Network::Public) => "its public cable cut",
             Self::StandbyCable(Network::Interconnect) => "a standby's interconnect cable cut",
             Self::StandbyCable(Network::Public) => "a standby's public cable cut",
             Self::LeaderLost => "leader lost, not the active server",
@@ -200,8 +206,6 @@ impl fmt::Display for Fault {
 pub enum Expectation {
     /// The same process answers all the time.
     Unnoticed,
-    /// The same process answers again when the client can get there again.
-    Unmoved,
     /// Another process answers, on the same server.
     Restarted,
     /// Another process answers, wherever.

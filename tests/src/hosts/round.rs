@@ -46,6 +46,8 @@ pub struct Round {
     pub overlapping_answers: usize,
     /// How long after the fault the last server was seen with the address, before it was free.
     pub held: Option<Duration>,
+    /// Servers that have left the cluster meanwhile, or came back as another incarnation.
+    pub left: Vec<String>,
     /// From the mending until everything was whole again.
     pub healed: Duration,
 }
@@ -92,6 +94,7 @@ impl Cluster {
     fn measure(&self, fault: Fault) -> io::Result<Round> {
         self.await_whole()?;
         let (active, leader) = self.arrange(fault)?;
+        let members = self.incarnations()?;
         let probe = HolderProbe::start(self.lab(), self.address(), LOOK);
         let client = Client::start(self.lab().client(), self.target(), Pace::default())?;
         let came = |what: &str, sample: Option<crate::client::Sample>| {
@@ -109,7 +112,7 @@ impl Cluster {
         let watched = self.make().detect * 3;
         let mended;
         let (after, over) = match fault.expectation() {
-            Expectation::Unnoticed | Expectation::Unmoved | Expectation::AnyInstance => {
+            Expectation::Unnoticed | Expectation::AnyInstance => {
                 // Long enough for everything that must not happen.
                 std::thread::sleep(watched);
                 mended = Instant::now();
@@ -138,6 +141,8 @@ impl Cluster {
         let healed = mended.elapsed();
         std::thread::sleep(CALM);
         let (history, holders) = (client.finish(), probe.finish());
+        let now = self.incarnations()?;
+        let left = now.into_iter().zip(members).filter(|(now, then)| now != then);
         Ok(Round {
             fault,
             struck: struck_boot,
@@ -148,10 +153,16 @@ impl Cluster {
             overlap: holders.overlap(),
             overlapping_answers: history.overlaps().len(),
             held: given_up(&holders, struck),
+            left: left.map(|((server, _), _)| server).collect(),
             after: last_answer(&history).unwrap_or(after),
             before,
             healed,
         })
+    }
+
+    fn incarnations(&self) -> io::Result<Vec<(String, u64)>> {
+        let servers = self.status()?.servers;
+        Ok(servers.into_iter().map(|server| (server.name, server.incarnation)).collect())
     }
 
     /// Has the active server lead, or another one, where the fault asks for it.
@@ -180,9 +191,11 @@ impl Round {
         if self.overlapping_answers > 0 {
             return Some("an older instance answered after a newer one".to_owned());
         }
+        if self.fault.keeps_members() && !self.left.is_empty() {
+            return Some(format!("{} left the cluster", self.left.join(" and ")));
+        }
         let (holds, what) = match self.fault.expectation() {
             Expectation::Unnoticed => (same && self.refused == 0, "the service noticed"),
-            Expectation::Unmoved => (same, "the service was restarted or moved"),
             Expectation::Restarted => (same_server && !same, "the service should have been restarted there"),
             Expectation::OtherInstance => (!same, "the service should have been started anew"),
             Expectation::OtherServer => (!same_server, "the service should have gone elsewhere"),
