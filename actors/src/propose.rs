@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tasuki_core::{
-    ids::{RaftId, Revision},
+    ids::{Lineage, RaftId, Revision},
     reason::Reason,
     registry::{Author, Command, Key, Proposal, Reply, State},
 };
@@ -33,7 +33,10 @@ pub async fn propose(
     reason: Option<Reason>,
     read: Vec<(Key, Revision)>,
 ) -> Result<Accepted, RegistryError> {
-    let lineage = context.state().lineage.clone();
+    let lineage = match command {
+        Command::Initialise { .. } => None,
+        _ => Some(lineage(context).await?),
+    };
     let proposal = Proposal { author, at: context.ports.clock.wall(), lineage, read, reason, command };
     let request = ToLeader::Propose { id: rand::random(), proposal: Box::new(proposal) };
     match ask_leader(context, request).await? {
@@ -45,6 +48,16 @@ pub async fn propose(
         FromLeader::Unclear(why) => Err(RegistryError::Unclear(why)),
         other => Err(RegistryError::Unclear(format!("the leader answered {other:?}"))),
     }
+}
+
+/// The registry's lineage, which every command names (R24). A node that has just started waits until
+/// it has read it.
+async fn lineage(context: &Context) -> Result<Lineage, RegistryError> {
+    let mut registry = context.registry.subscribe();
+    let known = registry.wait_for(|state| state.lineage.is_some());
+    let state = tokio::time::timeout(LIMIT, known).await;
+    let lineage = state.ok().and_then(Result::ok).and_then(|state| state.lineage.clone());
+    lineage.ok_or_else(|| RegistryError::NoQuorum("the registry has not been read here yet".into()))
 }
 
 /// The registry as of now (ReadIndex, R11).
