@@ -433,7 +433,7 @@ fn online(group: &wire::GroupStatus) -> bool {
 }
 
 /// What a node's view of the cluster lacks of being whole.
-fn missing(status: &wire::ClusterStatusResponse) -> Option<String> {
+pub(crate) fn missing(status: &wire::ClusterStatusResponse) -> Option<String> {
     if !status.confirmed {
         return Some("no quorum".to_owned());
     }

@@ -4,4 +4,5 @@ pub mod client;
 pub mod hosts;
 pub mod network;
 pub mod numbers;
+pub mod process;
 pub mod twin;

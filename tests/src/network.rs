@@ -362,13 +362,17 @@ impl Drop for Lab {
     fn drop(&mut self) {
         for server in 0..self.size() {
             self.power(server).machine = None;
-            // Where the guard of this data folder keeps its control groups; they outlive processes.
-            if let Ok(folder) = fs::metadata(self.data_dir(server)) {
-                let name = format!("tasuki/{:x}-{:x}", folder.dev(), folder.ino());
-                for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-                    remove_groups(&Path::new(root).join(&name));
-                }
-            }
+            remove_groups_of(&self.data_dir(server));
+        }
+    }
+}
+
+/// Removes where the guard of this data folder keeps its control groups; they outlive processes.
+pub(crate) fn remove_groups_of(data: &Path) {
+    if let Ok(folder) = fs::metadata(data) {
+        let name = format!("tasuki/{:x}-{:x}", folder.dev(), folder.ino());
+        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            remove_groups(&Path::new(root).join(&name));
         }
     }
 }
