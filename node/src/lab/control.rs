@@ -19,7 +19,8 @@ use tokio::{
 use super::{
     cables,
     error::LabError,
-    folder, form, power,
+    folder::Lock,
+    form, power,
     service::Service,
     state::{Lab, SERVERS, ServerPower, network},
 };
@@ -78,7 +79,8 @@ pub(super) fn perform(
     match request {
         Request::Kill { server } => {
             let server = lab.server(server)?;
-            if !lab.is_on(&server) {
+            // A guard that ended by itself may have left programs.
+            if lab.state.servers.get(&server).is_none_or(|power| power.guard.is_none()) {
                 return Err(LabError::Already { server, is: "off" });
             }
             power::off(lab, &server)?;
@@ -156,32 +158,28 @@ impl From<LabError> for Response {
 
 /// A verb: has the request carried out, by the lab's own process where there is one.
 pub(super) fn request(lab: &mut Lab, request: &Request) -> Result<Done, LabError> {
-    if let Some(response) = ask(lab, request)? {
-        return match response {
-            Response::Done { event, text } => Ok(Done { event, text }),
-            Response::Service(_) => Ok(Done { event: Value::Null, text: String::new() }),
-            Response::Failed { code, message, remedy, exit } => {
-                Err(LabError::Told { code, message, remedy, exit })
-            }
-        };
+    if let Some(_held) = Lock::take(&lab.folder)? {
+        let (ends, _nobody) = mpsc::unbounded_channel();
+        return perform(lab, request, &ends);
     }
-    let (ends, _nobody) = mpsc::unbounded_channel();
-    perform(lab, request, &ends)
+    match ask(lab, request)? {
+        Response::Done { event, text } => Ok(Done { event, text }),
+        Response::Service(_) => Ok(Done { event: Value::Null, text: String::new() }),
+        Response::Failed { code, message, remedy, exit } => {
+            Err(LabError::Told { code, message, remedy, exit })
+        }
+    }
 }
 
 /// How the service has been, from the process that has asked it all the time.
 pub(super) fn service(lab: &Lab) -> Option<Service> {
-    match ask(lab, &Request::Service).ok()?? {
+    match ask(lab, &Request::Service).ok()? {
         Response::Service(service) => Some(service),
         _ => None,
     }
 }
 
-/// Since when the lab's own process is gone, nobody holds its lock.
-fn ask(lab: &Lab, request: &Request) -> Result<Option<Response>, LabError> {
-    if folder::Lock::take(&lab.folder)?.is_some() {
-        return Ok(None);
-    }
+fn ask(lab: &Lab, request: &Request) -> Result<Response, LabError> {
     let pid = lab.state.process.pid;
     let silent = |why: String| LabError::Silent { pid, why };
     let talk = || -> std::io::Result<String> {
@@ -200,7 +198,7 @@ fn ask(lab: &Lab, request: &Request) -> Result<Option<Response>, LabError> {
         std::io::ErrorKind::WouldBlock => silent(format!("nothing within {} s", PATIENCE.as_secs())),
         _ => silent(error.to_string()),
     })?;
-    serde_json::from_str(&answer).map(Some).map_err(|error| silent(error.to_string()))
+    serde_json::from_str(&answer).map_err(|error| silent(error.to_string()))
 }
 
 /// How long ago.

@@ -131,7 +131,7 @@ impl LabError {
             Self::NoPlace(_) => "stop what listens there; `tasuki lab down` ends a lab".to_owned(),
             Self::Folder { .. } => "name a folder that is not there yet: `tasuki lab --dir DIR`".to_owned(),
             Self::Step { log, .. } => {
-                format!("read {}; `--keep` keeps it when the lab ends", log.display())
+                format!("try it again; with `tasuki lab --keep` its log stays: {}", log.display())
             }
             Self::Unknown { .. } => "`tasuki lab status` shows servers and networks".to_owned(),
             Self::Already { is: "on", .. } => "`tasuki lab kill` takes its power away".to_owned(),

@@ -2,7 +2,9 @@
 //! from it.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     fs::{DirBuilder, File, OpenOptions, Permissions},
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -16,6 +18,7 @@ use super::{error::LabError, state::SERVERS};
 
 /// Longer paths cannot be the name of a unix socket.
 const LONGEST_SOCKET: usize = 107;
+const LOCK: &str = "lab.lock";
 
 /// The folder that was asked for, or this user's own below the run-time folder.
 pub(super) fn choose(given: Option<&Path>) -> Result<PathBuf, LabError> {
@@ -60,7 +63,7 @@ pub(super) fn make(folder: &Path) -> Result<(), LabError> {
     let entries = fs::read_dir(folder).map_err(|error| refuse(folder, error.to_string()))?;
     for entry in entries {
         let name = entry.map_err(|error| refuse(folder, error.to_string()))?.file_name();
-        if !is_ours(&name.to_string_lossy()) {
+        if !is_ours(&name) {
             return Err(refuse(folder, format!("it holds {:?}, which is not a lab's", name.display())));
         }
     }
@@ -69,12 +72,13 @@ pub(super) fn make(folder: &Path) -> Result<(), LabError> {
 }
 
 /// What a lab makes in its folder.
-fn is_ours(name: &str) -> bool {
-    let file = ["lab.json", "lab.json.new", "lab.lock", "lab.sock", "cluster.toml"];
-    let of_server = |server: &&str| {
-        name.strip_prefix(*server).is_some_and(|rest| ["", ".log", ".cuts", ".cuts.new"].contains(&rest))
+fn is_ours(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let file = ["lab.json", "lab.json.new", LOCK, "lab.sock", "cluster.toml"];
+    let of_server = |server: &str| {
+        name.strip_prefix(server).is_some_and(|rest| ["", ".log", ".cuts", ".cuts.new"].contains(&rest))
     };
-    file.contains(&name) || SERVERS.iter().any(|server| of_server(&server))
+    file.contains(&&*name) || SERVERS.iter().any(|server| of_server(server))
 }
 
 /// Removes what a lab made, and the folder when nothing else is in it.
@@ -85,13 +89,14 @@ pub(super) fn remove(folder: &Path) -> Result<(), LabError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if !is_ours(&entry.file_name().to_string_lossy()) {
-            continue;
-        }
-        let path = entry.path();
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let mut paths = entries
+        .filter_map(|entry| entry.map(|entry| is_ours(&entry.file_name()).then(|| entry.path())).transpose())
+        .collect::<io::Result<Vec<PathBuf>>>()
+        .map_err(failed)?;
+    // The lock last: until then everybody sees that somebody is at it.
+    paths.sort_by_key(|path| path.ends_with(LOCK));
+    for path in paths {
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
         let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -110,31 +115,40 @@ pub(super) fn remove(folder: &Path) -> Result<(), LabError> {
 pub(super) struct Lock(#[expect(dead_code, reason = "held until dropped")] File);
 
 impl Lock {
-    /// `None` when another process holds it.
+    /// For a lab that begins. `None` when another process holds it.
+    pub(super) fn make(folder: &Path) -> Result<Option<Self>, LabError> {
+        Self::open(folder, true)
+    }
+
+    /// For a verb. `None` when the lab's own process holds it.
     pub(super) fn take(folder: &Path) -> Result<Option<Self>, LabError> {
-        let path = folder.join("lab.lock");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(LabError::io(format!("opening {}", path.display())))?;
+        Self::open(folder, false)
+    }
+
+    fn open(folder: &Path, create: bool) -> Result<Option<Self>, LabError> {
+        let path = folder.join(LOCK);
+        let failed = |error| LabError::io(format!("locking {}", path.display()))(error);
+        let file = OpenOptions::new().write(true).create(create).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(LabError::io(format!("locking {}", path.display()))(error.into())),
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        }
+        // It may have been removed, with its lab, since it was opened.
+        let same = |now: fs::Metadata| file.metadata().is_ok_and(|held| held.ino() == now.ino());
+        if fs::metadata(&path).is_ok_and(same) {
+            Ok(Some(Self(file)))
+        } else {
+            Err(failed(io::ErrorKind::NotFound.into()))
         }
     }
 
-    /// As [`Lock::take`], but waits for it for a while.
+    /// Waits for it while the lab's own process takes everything down. `None` when there is no lab
+    /// any more, or when it takes too long.
     pub(super) fn take_within(folder: &Path, patience: Duration) -> Result<Option<Self>, LabError> {
         let end = Instant::now() + patience;
         loop {
-            // Gone with the folder: whoever held it has finished.
-            if !folder.exists() {
-                return Ok(None);
-            }
             match Self::take(folder) {
                 Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
                 Err(LabError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -184,9 +198,23 @@ mod tests {
     #[test]
     fn one_process_holds_the_lock() {
         let folder = tempfile::tempdir().unwrap();
-        let held = Lock::take(folder.path()).unwrap();
+        let held = Lock::make(folder.path()).unwrap();
         assert!(held.is_some() && Lock::take(folder.path()).unwrap().is_none());
         drop(held);
         assert!(Lock::take(folder.path()).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_lock_goes_with_the_lab() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("lab");
+        make(&folder).unwrap();
+        let _held = Lock::make(&folder).unwrap().unwrap();
+        let waiting = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| Lock::take_within(&folder, Duration::from_secs(20)));
+            remove(&folder).unwrap();
+            waiting.join().unwrap()
+        });
+        assert!(waiting.unwrap().is_none() && !folder.exists());
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn form(
     tasuki(lab, first, &[&init[..], &[config.as_os_str()]].concat()).await?;
     start(lab, first, ends)?;
     until(lab, first, &format!("{first} did not start"), || async {
-        UnixStream::connect(lab.data(first).join("tasuki.sock")).await.is_ok()
+        UnixStream::connect(lab.data(first).join("tasuki.sock")).await.is_ok() && status(lab).await.is_some()
     })
     .await?;
     step(screen, "init", &format!("{first} has made the cluster"), began);
@@ -83,17 +83,21 @@ pub(super) async fn form(
     step(screen, "join", &format!("{} have joined it", others.join(" and ")), began);
 
     until(lab, first, "the cluster did not form", || async {
-        let status = tasuki(lab, first, &["cluster", "status"].map(OsStr::new)).await;
-        let status = status.ok().and_then(|status| serde_json::from_value::<ClusterStatus>(status).ok());
-        status.is_some_and(|status| {
-            status.confirmed
-                && status.servers.len() == SERVERS.len()
+        status(lab).await.is_some_and(|status| {
+            status.servers.len() == SERVERS.len()
                 && status.servers.iter().all(|s| s.state == ServerState::Up && s.voter && !s.silent)
         })
     })
     .await?;
     step(screen, "formed", "three servers, each with a vote", began);
     Ok(())
+}
+
+/// What a quorum says of the cluster, when there is one, and the registry has its first content.
+async fn status(lab: &Lab) -> Option<ClusterStatus> {
+    let status = tasuki(lab, SERVERS[0], &["cluster", "status"].map(OsStr::new)).await.ok()?;
+    let status: ClusterStatus = serde_json::from_value(status).ok()?;
+    (status.confirmed && status.lineage.is_some()).then_some(status)
 }
 
 /// Says how far it is.

@@ -132,7 +132,7 @@ mod tests {
         let config = tasuki_config::parse(&text, "cluster.toml").map_err(|e| e.to_string()).unwrap().config;
         assert_eq!((config.settings.port, config.settings.heartbeat_port), (29011, 29012));
         assert_eq!(config.servers.len(), 3);
-        assert_eq!(config.groups["demo"].servers.len(), 3);
+        assert_eq!(config.groups[&"demo".into()].servers.len(), 3);
         assert!(tasuki_config::to_toml(&config).contains("127.78.2.100"));
     }
 

@@ -81,23 +81,23 @@ fn write(text: &str) {
     let _the_terminal_may_be_gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// `01:02:03.004`, UTC as everywhere.
+/// `01:02:03.004Z`: UTC, as in logs and events.
 pub(super) fn clock(at: WallTime) -> String {
     let text = at.to_string();
-    text.get(11..23).unwrap_or(&text).to_owned()
+    text.get(11..).unwrap_or(&text).to_owned()
 }
 
 /// A change in a line.
 pub(super) fn change(at: WallTime, change: &Change, color: bool) -> String {
     let stamp = Style::Dim.paint(&clock(at), color);
     match change {
-        Change::ServiceUp { server } => {
+        Change::Up { server } => {
             format!("{stamp}  {}, on {server}", Style::Good.paint("service up", color))
         }
-        Change::ServiceDown { server } => {
+        Change::Down { server } => {
             format!("{stamp}  {}, was on {server}", Style::Bad.paint("service down", color))
         }
-        Change::ServiceBack(outage) => {
+        Change::Back(outage) => {
             let route = if outage.from == outage.to {
                 format!("again on {}", outage.to)
             } else {
@@ -127,7 +127,11 @@ pub(super) fn service(service: &Service, now: WallTime, color: bool) -> String {
         } else {
             format!("{} → {}", outage.from, outage.to)
         };
-        text.push_str(&format!(" · last outage {} ms ({route}, {})", outage.ms, clock(outage.ended)));
+        text.push_str(&format!(
+            " · last outage {} ms ({route}, {} ago)",
+            outage.ms,
+            span(now.0.saturating_sub(outage.ended.0))
+        ));
     }
     text
 }
@@ -159,11 +163,11 @@ mod tests {
         seen.by = Some(Answer { server: "kiki".into(), pid: 1 });
         assert_eq!(service(&seen, WallTime(2240), false), "○ DOWN for 1.2 s, was on kiki");
         seen.up = true;
-        let ended = WallTime(951_827_696_789);
+        let ended = WallTime(171_000);
         seen.last_outage = Some(Outage { ms: 1240, from: "kiki".into(), to: "lala".into(), ended });
         assert_eq!(
             service(&seen, WallTime(183_000), false),
-            "● up on kiki for 3 min 2 s · last outage 1240 ms (kiki → lala, 12:34:56.789)"
+            "● up on kiki for 3 min 2 s · last outage 1240 ms (kiki → lala, 12 s ago)"
         );
         assert_eq!(span(3_900_000), "1 h 5 min");
     }

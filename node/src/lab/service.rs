@@ -60,20 +60,23 @@ pub(super) struct Service {
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(tag = "event")]
 pub(super) enum Change {
     /// Answered for the first time.
-    ServiceUp {
+    #[serde(rename = "service_up")]
+    Up {
         /// By whom.
         server: String,
     },
     /// Not answered any more.
-    ServiceDown {
+    #[serde(rename = "service_down")]
+    Down {
         /// Who answered last.
         server: String,
     },
     /// Answered again, or by another instance.
-    ServiceBack(Outage),
+    #[serde(rename = "service_back")]
+    Back(Outage),
 }
 
 /// Turns answers into what changed.
@@ -93,7 +96,7 @@ impl Tracker {
             self.service.up = false;
             self.service.since = wall;
             let server = self.service.by.as_ref()?.server.clone();
-            return Some(Change::ServiceDown { server });
+            return Some(Change::Down { server });
         };
         let before = self.last_answer.replace(now);
         let server = answer.server.clone();
@@ -104,19 +107,20 @@ impl Tracker {
         }
         self.service.up = true;
         self.service.since = wall;
-        let (Some(was), Some(before)) = (was, before) else { return Some(Change::ServiceUp { server }) };
+        let (Some(was), Some(before)) = (was, before) else { return Some(Change::Up { server }) };
         let ms = u64::try_from(now.duration_since(before).as_millis()).unwrap_or(u64::MAX);
         let outage = Outage { ms, from: was.server, to: server, ended: wall };
         self.service.last_outage = Some(outage.clone());
-        Some(Change::ServiceBack(outage))
+        Some(Change::Back(outage))
     }
 }
 
+/// What the client sees: how the service is, and what changed when.
+pub(super) type Watched = (watch::Receiver<Service>, mpsc::UnboundedReceiver<(WallTime, Change)>);
+
 /// Asks until nobody wants to know any more. Always a new connection: an old one would show
 /// nothing of a new owner.
-pub(super) fn watch(
-    at: SocketAddr,
-) -> io::Result<(watch::Receiver<Service>, mpsc::UnboundedReceiver<(WallTime, Change)>)> {
+pub(super) fn watch(at: SocketAddr) -> io::Result<Watched> {
     let (view, seen) = watch::channel(Service::default());
     let (tell, changes) = mpsc::unbounded_channel();
     std::thread::Builder::new().name("client".to_owned()).spawn(move || {
@@ -167,9 +171,9 @@ mod tests {
             tracker.on(answer, start + Duration::from_millis(ms), WallTime(ms))
         };
         assert_eq!(at(0, None), None);
-        assert_eq!(at(5, Some(("kiki", 1))), Some(Change::ServiceUp { server: "kiki".into() }));
+        assert_eq!(at(5, Some(("kiki", 1))), Some(Change::Up { server: "kiki".into() }));
         assert_eq!(at(15, Some(("kiki", 1))), None);
-        assert_eq!(at(25, None), Some(Change::ServiceDown { server: "kiki".into() }));
+        assert_eq!(at(25, None), Some(Change::Down { server: "kiki".into() }));
         assert_eq!(at(35, None), None);
         let outage = |ms, from: &str, to: &str, ended| Outage {
             ms,
@@ -177,9 +181,9 @@ mod tests {
             to: to.into(),
             ended: WallTime(ended),
         };
-        assert_eq!(at(45, Some(("lala", 2))), Some(Change::ServiceBack(outage(30, "kiki", "lala", 45))));
+        assert_eq!(at(45, Some(("lala", 2))), Some(Change::Back(outage(30, "kiki", "lala", 45))));
         // Another process between two questions: nobody noticed, but it is worth a line.
-        assert_eq!(at(55, Some(("lala", 3))), Some(Change::ServiceBack(outage(10, "lala", "lala", 55))));
+        assert_eq!(at(55, Some(("lala", 3))), Some(Change::Back(outage(10, "lala", "lala", 55))));
         assert_eq!(tracker.service.last_outage.as_ref().unwrap().ms, 10);
         assert!(tracker.service.up && tracker.service.since == WallTime(55));
     }

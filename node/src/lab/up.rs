@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
 use serde_json::json;
+use tasuki_core::time::WallTime;
 use tasuki_system::process::ProcessId;
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -67,7 +69,7 @@ pub(super) struct Hints {
 fn open(folder: &Path) -> Result<(Lock, Reservation, Lab), LabError> {
     folder::make(folder)?;
     let taken = |what| LabError::Taken { what, place: folder.to_owned() };
-    let lock = Lock::take(folder)?.ok_or_else(|| taken("a lab runs already"))?;
+    let lock = Lock::make(folder)?.ok_or_else(|| taken("a lab runs already"))?;
     if let Some(before) = Lab::load(folder)? {
         if before.state.kept {
             return Err(taken("a lab was kept"));
@@ -143,7 +145,7 @@ async fn live(
         why = signals.next() => return Ok(why),
         first = tokio::time::timeout(SERVES_WITHIN, changes.recv()) => first,
     };
-    let Ok(Some((_, service::Change::ServiceUp { server }))) = first else {
+    let Ok(Some((_, service::Change::Up { server }))) = first else {
         return Err(LabError::Step {
             step: "the demonstration service".to_owned(),
             why: format!("no answer within {} s", SERVES_WITHIN.as_secs()),
@@ -160,7 +162,7 @@ async fn live(
             why = signals.next() => return Ok(why),
             Some((at, change)) = changes.recv() => {
                 let text = screen::change(at, &change, screen.color());
-                screen.event(&json!({ "at": at, "change": change }), &text);
+                screen.event(&Seen { at, change }, &text);
             }
             Some(guard) = ended.recv() => tell_end(lab, screen, &guard),
             Ok((stream, _)) = requests.accept() => serve(lab, screen, stream, &seen, &ends).await,
@@ -169,6 +171,14 @@ async fn live(
         let line = screen::service(&seen.borrow(), wall_now(), screen.color());
         screen.live(line);
     }
+}
+
+/// A change of the service, for programs.
+#[derive(Serialize)]
+struct Seen {
+    at: WallTime,
+    #[serde(flatten)]
+    change: service::Change,
 }
 
 /// What asks this process to end.

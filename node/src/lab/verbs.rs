@@ -119,13 +119,13 @@ pub(super) fn down(folder: &Path, out: Output) -> Result<(), AppError> {
     let Some(lab) = Lab::load(folder)? else {
         return Err(LabError::None(folder.to_owned()).into());
     };
-    if Lock::take(folder)?.is_none() {
+    if lab.state.process.open().is_some() {
         lab.state.process.signal(Signal::TERM);
         // Suspended, it would not hear that.
         lab.state.process.signal(Signal::CONT);
     }
     let mut lock = Lock::take_within(folder, ENDS_WITHIN)?;
-    if lock.is_none() && folder.exists() {
+    if lock.is_none() && Lab::load(folder)?.is_some() {
         lab.state.process.signal(Signal::KILL);
         lock = Lock::take_within(folder, ENDS_WITHIN)?;
     }
