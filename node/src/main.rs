@@ -21,10 +21,7 @@ fn main() -> ExitCode {
     let CommandLine { options, word } = CommandLine::parse();
     match word {
         Word::Noun(noun) => cli::run(options, noun),
-        Word::Guard(arguments) => {
-            log_to_stderr();
-            cli::guard::run(&options, &arguments)
-        }
+        Word::Guard(arguments) => cli::guard::run(&options, &arguments),
         Word::Node(arguments) => {
             log_to_stderr();
             wiring::run(&options.data, &cli::guard::run_folder(&options.data, arguments.run.as_deref()))

@@ -30,6 +30,8 @@ use crate::{app::wall_now, edge::peer::CUTS_VARIABLE};
 
 /// Killed processes that wait for a disk may take a moment.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks for processes.
+const BETWEEN_LOOKS_MS: u16 = 1;
 /// What the surroundings say about another cluster is not for the lab.
 pub(super) const FOREIGN: [&str; 5] =
     ["TASUKI_DATA", "TASUKI_ADDRESS", "TASUKI_IDENTITY", "TASUKI_RUN", "TASUKI_TOKEN"];
@@ -74,6 +76,8 @@ pub(super) fn off(lab: &Lab, server: &str) -> Result<(), LabError> {
         let new = doomed.find(guard, &marker).map_err(LabError::io("looking for processes"))?;
         quiet_looks = if new { 0 } else { quiet_looks + 1 };
         doomed.kill();
+        // What is just being executed has no environment, and so no marker, at this moment.
+        process::wait_for_an_end(&[], BETWEEN_LOOKS_MS);
     }
     let failed = |error: io::Error| LabError::io(format!("ending {server}"))(error);
     let data = lab.data(server);
