@@ -12,6 +12,9 @@ use tasuki_core::time::Timestamp;
 use super::{MARK, millis_left};
 use crate::process::{self, ProcessId, Stat};
 
+/// Between two looks that find nothing.
+const BETWEEN_LOOKS_MS: u16 = 1;
+
 /// Finds the processes of one resource.
 #[derive(Clone, Debug)]
 pub(super) struct Tracker {
@@ -24,6 +27,12 @@ pub(super) struct Tracker {
 impl Tracker {
     pub(super) fn new(mark: String) -> Self {
         Self { mark, sessions: Arc::default() }
+    }
+
+    /// A session that is this resource's, whether its leader still lives or not: a process that is
+    /// just being executed has no environment for a moment, and so no mark.
+    pub(super) fn know_session(&self, leader: ProcessId) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(leader.pid);
     }
 
     pub(super) fn members(&self) -> io::Result<Vec<ProcessId>> {
@@ -77,6 +86,8 @@ impl Tracker {
                 if empty_looks == 2 {
                     return Ok(true);
                 }
+                // What is just being executed has no mark at this moment.
+                process::wait_for_an_end(&[], BETWEEN_LOOKS_MS);
                 continue;
             }
             empty_looks = 0;

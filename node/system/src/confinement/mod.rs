@@ -208,6 +208,14 @@ impl Cell {
         }
     }
 
+    /// What its start command was: where there are only marks, the processes of its session belong
+    /// here too. For a cell that is used at once, while that number means nothing else.
+    pub fn know_leader(&self, leader: ProcessId) {
+        if let CellKind::Marked(tracker) = &self.kind {
+            tracker.know_session(leader);
+        }
+    }
+
     /// The processes in it that have not ended.
     ///
     /// # Errors

@@ -117,6 +117,9 @@ impl Launcher {
         let begun = run.begin(file)?;
         let process = begun.id;
         self.record(program, Phase::Starting, process)?;
+        if let Some(leader) = process {
+            cell.know_leader(leader);
+        }
         let limit = program.config.start_timeout;
         let deadline = tokio::time::Instant::now() + limit;
         let too_long = |_| ExecError::Timeout { what: told(&run.what(), cell, &output), limit };
@@ -147,6 +150,12 @@ impl Launcher {
     /// When the stop command failed, or something did not end although it was killed.
     pub async fn stop(&self, program: Program<'_>) -> Result<(), ExecError> {
         let cell = self.cell(&program, Part::Main);
+        let record = self.records.read(program.group, program.resource);
+        let process = record.ok().flatten().and_then(|record| record.content.process);
+        // Only while it lives: its number may be another's since.
+        if let Some(leader) = process.filter(|process| process.open().is_some()) {
+            cell.know_leader(leader);
+        }
         let deadline = clock::now() + program.config.stop_timeout;
         let stop_command = match &program.config.stop {
             Some(command) => self.run_stop(&program, command).await,

@@ -303,7 +303,10 @@ impl Decider {
     fn node_ended(&mut self, now: Timestamp) -> Vec<Action> {
         let early = matches!(self.node, Node::Runs { since } if now.since(since) < EARLY);
         self.early_ends = if early { self.early_ends + 1 } else { 0 };
+        let leased = self.lease_end.is_some_and(|end| end > now);
         let pause = match self.early_ends.checked_sub(STARTS_AT_ONCE + 1) {
+            // While a lease lasts, what runs depends on a node that renews it; its end bounds the haste.
+            _ if leased => Duration::ZERO,
             None => Duration::ZERO,
             Some(more) => (Duration::from_millis(100) * 2_u32.pow(more.min(6))).min(LONGEST_PAUSE),
         };

@@ -160,8 +160,9 @@ impl Hands {
         for cell in &cells {
             outcomes.take("kill what runs", cell.kill());
         }
-        if with_node && self.confinement.is_marked() {
-            outcomes.take("kill what lost its mark", self.kill_descendants());
+        let descendants = with_node && self.confinement.is_marked();
+        if descendants {
+            outcomes.take("kill what lost its mark", self.kill_descendants().map(|_| ()));
         }
         outcomes.take("drop the addresses", self.drop_addresses());
         for cell in &cells {
@@ -171,6 +172,9 @@ impl Hands {
         if with_node && self.node.is_some() {
             self.kill_node(deadline);
             outcomes.all_done &= self.node.is_none();
+        }
+        if descendants {
+            outcomes.all_done &= self.no_descendants(deadline);
         }
         if outcomes.all_done {
             // Last, because these wait for a file system.
@@ -188,9 +192,20 @@ impl Hands {
         if held.is_empty() { Ok(()) } else { address::remove_now(&held).map_err(io::Error::other) }
     }
 
+    /// What was being forked or executed at one look is there at the next one.
+    fn no_descendants(&self, deadline: Timestamp) -> bool {
+        loop {
+            match self.kill_descendants() {
+                Ok(0) => return true,
+                Ok(_) if clock::now() < deadline => process::wait_for_an_end(&[], 1),
+                _ => return false,
+            }
+        }
+    }
+
     /// Without control groups: the guard is the reaper of everything its node ever started, so
-    /// whatever wiped its mark is among its descendants.
-    fn kill_descendants(&self) -> io::Result<()> {
+    /// whatever wiped its mark is among its descendants. How many there were.
+    fn kill_descendants(&self) -> io::Result<usize> {
         let processes = process::all()?;
         let mut found = vec![i32::try_from(std::process::id()).map_err(io::Error::other)?];
         let mut next = 0;
@@ -201,7 +216,7 @@ impl Hands {
                 found.push(child.id.pid);
             }
         }
-        Ok(())
+        Ok(found.len() - 1)
     }
 
     /// Collects what has ended; the node's status if it is among them.
