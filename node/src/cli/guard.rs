@@ -11,7 +11,10 @@ use std::{
 use tasuki_core::timing::Timing;
 use tasuki_system::guard::{self, ConfinementChoice, GuardOptions, PowerPolicy, WatchdogOptions};
 
-use super::args::{GuardArgs, Options};
+use super::{
+    args::{GuardArgs, Options},
+    log,
+};
 use crate::app::bootstrap::Bootstrap;
 
 const DEFAULT_DATA: &str = "/var/lib/tasuki";
@@ -33,6 +36,7 @@ pub fn run_folder(data: &Path, given: Option<&Path>) -> PathBuf {
 /// Runs the guard until this server leaves.
 #[must_use]
 pub fn run(options: &Options, arguments: &GuardArgs) -> ExitCode {
+    log::without_waiting();
     let data = &options.data;
     let run = run_folder(data, arguments.run.as_deref());
     // The node says the cluster's own times as soon as it runs.

@@ -13,6 +13,7 @@ mod event;
 mod explain;
 mod group;
 pub mod guard;
+mod log;
 pub mod output;
 mod registry;
 pub mod render;
