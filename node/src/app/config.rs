@@ -264,6 +264,12 @@ pub fn problem(from: &tasuki_config::Problem) -> Problem {
 fn scripts_missing(config: &ClusterConfig, base: &std::path::Path) -> Vec<String> {
     match tasuki_config::check_scripts(config, base) {
         Ok(()) => Vec::new(),
-        Err(errors) => errors.problems().iter().map(|p| format!("{} ({})", p.message, p.code)).collect(),
+        Err(errors) => errors.problems().iter().map(in_one_line).collect(),
     }
+}
+
+/// A mistake that only this server has, with what it found there and what to do.
+fn in_one_line(problem: &tasuki_config::Problem) -> String {
+    let found = problem.found.as_ref().map(|found| format!(": {found}")).unwrap_or_default();
+    format!("{}{found} ({}); {}", problem.message, problem.code, problem.remedy)
 }

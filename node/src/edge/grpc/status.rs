@@ -5,10 +5,13 @@ use prost::Message;
 use tasuki_proto::v1 as wire;
 use tonic::{Code, Status};
 
-use super::convert;
-use crate::app::{
-    AppError,
-    error::{Exit, Problem},
+use super::{convert, serve::chain};
+use crate::{
+    app::{
+        AppError,
+        error::{Exit, Problem},
+    },
+    identity::explain_tls,
 };
 
 const DETAIL_TYPE: &str = "type.googleapis.com/tasuki.v1.ErrorDetail";
@@ -67,7 +70,11 @@ pub fn from_status(status: &Status) -> AppError {
             Code::DeadlineExceeded | Code::Cancelled => {
                 AppError::Unreachable("the node did not answer in time".to_owned())
             }
-            _ => AppError::Unreachable(format!("the connection to the node failed: {}", status.message())),
+            // TLS 1.3 refuses a client after the connection is made: then it is the call that fails.
+            _ => AppError::Unreachable(match explain_tls(status) {
+                Some(why) => format!("the connection to the node failed: {why}"),
+                None => format!("the connection to the node failed: {}", chain(status)),
+            }),
         };
     };
     if !detail.problems.is_empty() {
