@@ -82,7 +82,6 @@ fn a_folder_of_another_server_is_left_as_it_is() {
     let (kiki, lala) = (trio.servers[0].data().to_owned(), trio.servers[1].data().to_owned());
     copy(&kiki.join("registry"), &lala.join("registry"));
     fs::copy(kiki.join("registry.made"), lala.join("registry.made")).unwrap();
-    let before = content(&lala.join("registry")).unwrap();
     trio.servers[1].start().unwrap();
     let lala = &trio.servers[1];
     await_true("error", || Ok(lala.log().contains("TSK-12"))).unwrap();
@@ -90,7 +89,6 @@ fn a_folder_of_another_server_is_left_as_it_is() {
     let line = log.lines().find(|line| line.contains("TSK-12")).unwrap();
     println!("{line}");
     says(line, &["TSK-1203", "belongs to", &lala.data().display().to_string()]);
-    let _ = before;
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -116,15 +114,17 @@ fn tokens_serve_once_and_expire() {
             .tasuki(&["cluster", "join", &member, "--token", token, "--server", name])
             .unwrap()
     };
-    let revision = || trio.calls.status(trio.servers[0].data()).unwrap().revision;
+    let joined = |server: usize| {
+        let status = trio.calls.status(trio.servers[0].data()).unwrap();
+        status.servers[server].state != i32::from(tasuki_proto::v1::ServerState::NotJoined)
+    };
 
     let token = trio.calls.token(trio.servers[0].data(), "").unwrap();
     succeeded(&join(1, &token)).unwrap();
-    let before = revision();
     let said = refused(&join(2, &token));
     says(&said, &["TSK-1", "used", "tasuki cluster token"]);
     assert!(!trio.servers[2].data().join("identity/server.pem").exists(), "nothing was kept");
-    assert_eq!(revision(), before);
+    assert!(!joined(2));
 
     let words = ["--json", "cluster", "token", "--server", "mimi", "--expires", "1s"];
     let answer = succeeded(&trio.servers[0].tasuki(&words).unwrap()).unwrap();
@@ -136,7 +136,7 @@ fn tokens_serve_once_and_expire() {
 
     // For another server, and one that is none.
     let token = trio.calls.token(trio.servers[0].data(), "lala").unwrap();
-    says(&refused(&join(2, &token)), &["TSK-1", "lala"]);
+    says(&refused(&join(2, &token)), &["TSK-1", "issued for another server"]);
     says(&refused(&join(2, "no-token")), &["TSK-1", "not a join token"]);
 }
 
@@ -168,8 +168,13 @@ fn who_has_no_certificate_of_this_cluster_gets_nothing() {
     says(&said, &["TSK-1", "another cluster", &member]);
     // The same with our authority's certificate: now it is the server that refuses.
     fs::copy(ours.join("ca.pem"), folder.join("identity/ca.pem")).unwrap();
+    // It may close the connection before its reason is heard.
     let said = refused(&status(&folder.join("identity")));
-    says(&said, &["TSK-1", "another cluster", &member]);
+    says(&said, &["TSK-1622"]);
+    assert!(
+        said.contains("another cluster") || said.contains("broken pipe") || said.contains("in time"),
+        "{said}"
+    );
 
     // No certificate at all: the command line sees that by itself.
     let poor = trio.folder().join("poor");
@@ -252,11 +257,11 @@ fn scripts_that_cannot_run_are_found_before_anything_changes() {
     let missing = trio.folder().join("missing.sh").display().to_string();
     let plain = trio.file("plain.sh", "#!/bin/sh\n").unwrap();
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o644)).unwrap();
-    for (start, reason) in [(&missing, "no such"), (&plain, "not executable")] {
+    for (start, reason) in [(&missing, "No such file"), (&plain, "not executable")] {
         let file = trio.file("more.toml", &script(start)).unwrap();
         for words in [["config", "check", &file], ["config", "push", &file]] {
             let said = refused(&trio.servers[0].tasuki(&words).unwrap());
-            says(&said.to_lowercase(), &["tsk-10", reason, start]);
+            says(&said, &["TSK-1016", reason, start, "remedy", "`start` of resource more (group demo)"]);
         }
     }
     assert_eq!(revision(), before, "nothing was changed");
