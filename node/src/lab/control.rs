@@ -73,7 +73,7 @@ pub(super) fn perform(
     ends: &mpsc::UnboundedSender<form::GuardEnded>,
 ) -> Result<Done, LabError> {
     let done = |event: &str, server: &str, text: String| Done {
-        event: json!({ "event": event, "server": server }),
+        event: json!({ "at": wall_now(), "event": event, "server": server }),
         text,
     };
     match request {
@@ -123,7 +123,7 @@ pub(super) fn perform(
                 [] => "no cable was cut".to_owned(),
                 healed => format!("all cables of {} are plugged in again", healed.join(" and ")),
             };
-            Ok(Done { event: json!({ "event": "healed", "servers": healed }), text })
+            Ok(Done { event: json!({ "at": wall_now(), "event": "healed", "servers": healed }), text })
         }
         Request::Service => Ok(Done { event: Value::Null, text: String::new() }),
     }

@@ -125,8 +125,7 @@ impl LabError {
         match self {
             Self::None(_) => "`tasuki lab` starts one; --dir names another folder".to_owned(),
             Self::Taken { .. } => {
-                "`tasuki lab status` shows it, `tasuki lab down` clears it; --dir DIR starts another one"
-                    .to_owned()
+                "`tasuki lab down` takes it away; `tasuki lab --dir DIR` starts another one".to_owned()
             }
             Self::NoPlace(_) => "stop what listens there; `tasuki lab down` ends a lab".to_owned(),
             Self::Folder { .. } => "name a folder that is not there yet: `tasuki lab --dir DIR`".to_owned(),

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     future::Future,
-    process::{Child, Stdio},
+    process::{Child, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,8 @@ pub(super) struct GuardEnded {
     pub(super) server: String,
     pub(super) pid: u32,
     pub(super) how: String,
+    /// Because its node was asked to stop.
+    pub(super) in_order: bool,
 }
 
 /// Starts a server and reports the end of its guard.
@@ -41,8 +43,10 @@ pub(super) fn start(
     let mut child: Child = power::on(lab, server)?;
     let (server, pid, ends) = (server.to_owned(), child.id(), ends.clone());
     let waiting = move || {
-        let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        let _the_lab_ends = ends.send(GuardEnded { server, pid, how });
+        let status = child.wait();
+        let in_order = status.as_ref().is_ok_and(ExitStatus::success);
+        let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let _the_lab_ends = ends.send(GuardEnded { server, pid, how, in_order });
     };
     let spawned = std::thread::Builder::new().stack_size(64 * 1024).spawn(waiting);
     spawned.map(drop).map_err(LabError::io("starting a thread"))

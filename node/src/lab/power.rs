@@ -5,12 +5,11 @@ use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     io,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
-
-use std::os::unix::{ffi::OsStrExt as _, process::CommandExt as _};
 
 use rustix::process::Signal;
 use tasuki_system::{
@@ -36,9 +35,11 @@ const BETWEEN_LOOKS_MS: u16 = 1;
 pub(super) const FOREIGN: [&str; 5] =
     ["TASUKI_DATA", "TASUKI_ADDRESS", "TASUKI_IDENTITY", "TASUKI_RUN", "TASUKI_TOKEN"];
 
-/// This program's file.
+/// This program's file, or the one in its place: it may have been built anew since.
 pub(super) fn program() -> Result<PathBuf, LabError> {
-    std::env::current_exe().map_err(LabError::io("finding this program's file"))
+    let file = std::env::current_exe().map_err(LabError::io("finding this program's file"))?;
+    let replaced = file.to_str().and_then(|file| file.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.filter(|_| !file.exists()).unwrap_or(file))
 }
 
 /// Starts a server's guard, and writes down that it did.

@@ -26,7 +26,7 @@ use super::{
     power,
     screen::{self, Screen},
     service::{self, Service},
-    state::{Lab, LabState, SERVERS},
+    state::{Lab, LabState, SERVERS, ServerPower},
 };
 use crate::{app::wall_now, cli::output::Style};
 
@@ -164,7 +164,7 @@ async fn live(
                 let text = screen::change(at, &change, screen.color());
                 screen.event(&Seen { at, change }, &text);
             }
-            Some(guard) = ended.recv() => tell_end(lab, screen, &guard),
+            Some(guard) = ended.recv() => tell_end(lab, screen, &guard)?,
             Ok((stream, _)) = requests.accept() => serve(lab, screen, stream, &seen, &ends).await,
             _ = redraw.tick() => {}
         }
@@ -237,18 +237,26 @@ async fn serve(
 }
 
 /// A guard has ended. When the lab did not do it, that is worth a line.
-fn tell_end(lab: &Lab, screen: &mut Screen, ended: &GuardEnded) {
-    let power = lab.state.servers.get(&ended.server);
-    let current = power.and_then(|power| power.guard).map(|guard| guard.pid.cast_unsigned());
-    if current == Some(ended.pid) {
-        let GuardEnded { server, how, .. } = ended;
-        let text = format!(
-            "{}  the guard of {server} has ended ({how}); its log is {}",
-            screen::clock(wall_now()),
-            lab.log(server).display()
-        );
-        screen.event(&json!({ "event": "guard_ended", "server": server, "how": how }), &text);
+fn tell_end(lab: &mut Lab, screen: &mut Screen, ended: &GuardEnded) -> Result<(), LabError> {
+    let GuardEnded { server, pid, how, in_order } = ended;
+    let log = lab.log(server);
+    let Some(power) = lab.state.servers.get_mut(server) else { return Ok(()) };
+    if power.guard.is_none_or(|guard| guard.pid.cast_unsigned() != *pid) {
+        return Ok(());
     }
+    let at = wall_now();
+    let text = if *in_order {
+        *power = ServerPower { guard: None, since: at };
+        lab.save()?;
+        format!("{server} has stopped in order")
+    } else {
+        format!("the guard of {server} has ended ({how}); its log is {}", log.display())
+    };
+    let stamp = Style::Dim.paint(&screen::clock(at), screen.color());
+    let value =
+        json!({ "at": at, "event": "guard_ended", "server": server, "how": how, "in_order": in_order });
+    screen.event(&value, &format!("{stamp}  {text}"));
+    Ok(())
 }
 
 fn introduce(lab: &Lab, screen: &mut Screen) {

@@ -85,7 +85,7 @@ fn deed(lab: &Lab, server: &str) -> Option<String> {
     let power = lab.state.servers.get(server)?;
     if !lab.is_on(server) {
         return Some(match power.guard {
-            None => format!("{server} is without power, for {}", screen::span(since_ms(power.since))),
+            None => format!("{server} is off, for {}", screen::span(since_ms(power.since))),
             Some(_) => format!("{server}: its guard has ended; see {}", lab.log(server).display()),
         });
     }
