@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ractor::{Actor, ActorRef};
+use ractor::{Actor, ActorRef, SpawnErr};
 use tasuki_core::{
     ids::{Incarnation, Revision, ServerName},
     membership::view::View,
@@ -78,13 +78,24 @@ pub async fn start(options: NodeOptions, ports: Ports) -> Result<(NodeHandle, Jo
         options,
     });
     let spawned = Actor::spawn(None, Supervisor, ohas::children(&context)).await;
-    let (root, ended) = spawned.map_err(|error| error.to_string())?;
+    let (root, ended) = spawned.map_err(|error| cause(&error))?;
     let mut tasks = Vec::new();
     if let Some(incoming) = incoming {
         tasks.push(tokio::spawn(route(context.clone(), incoming)));
     }
     let inner = Inner { context, root, tasks: Mutex::new(tasks) };
     Ok((NodeHandle { inner: Arc::new(inner) }, ended))
+}
+
+/// What kept the first part from starting, without the supervisors in between.
+fn cause(error: &SpawnErr) -> String {
+    match error {
+        SpawnErr::StartupFailed(inner) => match inner.downcast_ref::<SpawnErr>() {
+            Some(inner) => cause(inner),
+            None => inner.to_string(),
+        },
+        other => other.to_string(),
+    }
 }
 
 /// Hands every datagram to the actor it is for. A task of its own: its receiver outlives actors.

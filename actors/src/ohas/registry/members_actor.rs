@@ -5,7 +5,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -33,7 +32,7 @@ pub struct MembersActor;
 pub struct State {
     context: Arc<Context>,
     busy: bool,
-    _follow: [Follow; 3],
+    _follow: [Follow; 4],
 }
 
 /// A learner that lacks no more than this many entries may vote: one that lacks more would hold
@@ -53,7 +52,8 @@ impl Actor for MembersActor {
         let follow = [
             Follow::changes(context.registry.subscribe(), me.clone(), || MembersMsg::Look),
             Follow::changes(context.leading.subscribe(), me.clone(), || MembersMsg::Look),
-            Follow::beats(context.timing().beat.max(Duration::from_millis(50)), me, || MembersMsg::Look),
+            Follow::changes(context.raft_status.subscribe(), me.clone(), || MembersMsg::Look),
+            Follow::beats(context.timing().detect / 4, me, || MembersMsg::Look),
         ];
         Ok(State { context, busy: false, _follow: follow })
     }
@@ -121,7 +121,6 @@ impl Step {
 
 fn next_step(context: &Context, raft: &RaftNode) -> Option<Step> {
     let registry = context.state();
-    let config = registry.config()?;
     let members = raft.members();
     let joined: BTreeMap<RaftId, (u32, &ServerName)> = registry
         .servers
@@ -133,7 +132,7 @@ fn next_step(context: &Context, raft: &RaftNode) -> Option<Step> {
         .collect();
     for (id, (_, name)) in &joined {
         if !members.iter().any(|(known, ..)| known == id) {
-            return Some(Step::Listen(*id, member_of(&config, name)));
+            return Some(Step::Listen(*id, member_of(&registry.config()?, name)));
         }
     }
     let voters: BTreeSet<RaftId> = members.iter().filter(|(.., votes)| *votes).map(|(id, ..)| *id).collect();

@@ -60,11 +60,15 @@ pub struct State {
     holder: Holder,
     grantor: Grantor,
     rounds: Arc<tokio::sync::Semaphore>,
+    beats: u64,
     _follow: [Follow; 3],
 }
 
 /// Rounds under way at once: a slow one must not keep the next from starting.
 const ROUNDS: usize = 4;
+/// Beats from one round to the next. A round costs a call to every voter; one that is a beat older
+/// costs the lease only that beat (R1).
+const BEATS_A_ROUND: u64 = 2;
 
 impl Actor for LeaseActor {
     type Msg = LeaseMsg;
@@ -86,7 +90,8 @@ impl Actor for LeaseActor {
         ];
         let rounds = Arc::new(tokio::sync::Semaphore::new(ROUNDS));
         let grantor = Grantor::new(timing);
-        let mut state = State { context, holder: Holder::default(), grantor, rounds, _follow: follow };
+        let mut state =
+            State { context, holder: Holder::default(), grantor, rounds, beats: 0, _follow: follow };
         state.registry_changed(&me);
         state.applied_changed(&me); // an idle log may not move for long: a grant must not wait for it
         Ok(state)
@@ -172,6 +177,10 @@ impl State {
             }
             return;
         };
+        self.beats += 1;
+        if self.grantor.term().is_some() && !self.beats.is_multiple_of(BEATS_A_ROUND) {
+            return;
+        }
         let Ok(permit) = self.rounds.clone().try_acquire_owned() else { return };
         let (me, sent, limit) = (me.clone(), self.context.ports.clock.now(), self.context.timing().lease);
         tokio::spawn(async move {

@@ -128,7 +128,9 @@ fn a_renewal_that_waited_in_the_socket_counts_as_long_as_it_lasts() {
 
 #[test]
 fn nodes_that_keep_ending_early_are_started_less_often() {
-    let mut guard = serving();
+    let mut guard = Decider::new(BUDGET);
+    let started = Event::Started { remembered: None, runs: false, old_node: false };
+    assert_eq!(guard.on(started, at(1)), [Action::StartNode]);
     for _ in 0..STARTS_AT_ONCE {
         assert_eq!(guard.on(Event::NodeEnded, at(10)), [Action::StartNode]);
     }
@@ -139,6 +141,14 @@ fn nodes_that_keep_ending_early_are_started_less_often() {
     assert_eq!(guard.on(Event::Tick, at(320)), [Action::StartNode]);
     guard.on(Event::Renewed { end: at(60_000) }, at(400));
     assert_eq!(guard.on(Event::NodeEnded, at(50_000)), [Action::StartNode], "it ran for long");
+}
+
+#[test]
+fn r6_while_a_lease_lasts_no_node_is_kept_waiting() {
+    let mut guard = serving();
+    for _ in 0..20 {
+        assert_eq!(guard.on(Event::NodeEnded, at(10)), [Action::StartNode]);
+    }
 }
 
 #[test]
