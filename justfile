@@ -19,7 +19,7 @@ lab *WORDS:
 
 # The numbers: outages, idle cost, write latency.
 bench:
-    cargo bench -p tasuki-tests
+    cargo bench -p tasuki-tests --bench failover
 
 # Writes the golden files anew; look at the difference before you keep it.
 golden:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Start script of an exec resource: copy the pair, and put your own work into the two places marked.
-# The environment is that of the reference (docs/operations.md lists it); the exit code decides:
+# docs/operations.md lists the environment (CLP_…); the exit code decides:
 # 0 is started, anything else is a failed start.
 
 work() { # PLACE 1 of 2: what starting means; the same after a start and after a failover

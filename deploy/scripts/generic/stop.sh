@@ -1,6 +1,7 @@
 #!/bin/sh
 # Stop script of an exec resource: copy the pair, and put your own work into the two places marked.
-# CLP_EVENT tells how the service had been started here. The environment is that of the reference (docs/operations.md lists it); the exit code decides:
+# CLP_EVENT tells how the service had been started here. docs/operations.md lists the environment;
+# the exit code decides:
 # 0 is stopped, anything else is a failed stop.
 
 work() { # PLACE 1 of 2: what stopping means, in the reverse order of starting
