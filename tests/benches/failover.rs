@@ -40,7 +40,9 @@ fn main() -> io::Result<()> {
 
 /// The same program that is measured, as it is now.
 fn build() -> io::Result<()> {
-    let Some(cargo) = env::var_os("CARGO") else { return Ok(()) };
+    let Some(cargo) = env::var_os("CARGO").filter(|_| env::var_os("TASUKI_PROGRAM").is_none()) else {
+        return Ok(());
+    };
     let done = Command::new(cargo).args(["build", "--quiet", "--release", "-p", "tasuki"]).status()?;
     if done.success() { Ok(()) } else { Err(io::Error::other("the program could not be built")) }
 }

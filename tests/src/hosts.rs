@@ -51,11 +51,14 @@ impl Make {
     }
 }
 
-/// The program beside the running test or benchmark.
+/// The program beside the running test or benchmark, or the one that `TASUKI_PROGRAM` names.
 ///
 /// # Errors
 /// When it was not built.
 pub fn program() -> io::Result<PathBuf> {
+    if let Some(given) = std::env::var_os("TASUKI_PROGRAM") {
+        return Ok(given.into());
+    }
     // target/debug/deps/NAME-HASH or target/debug/NAME
     let exe = std::env::current_exe()?;
     let found = exe.ancestors().skip(1).take(2).map(|folder| folder.join("tasuki")).find(|it| it.is_file());
@@ -65,7 +68,7 @@ pub fn program() -> io::Result<PathBuf> {
 /// How long the parts of a cluster's making took.
 #[derive(Clone, Copy, Debug)]
 pub struct Formation {
-    /// From nothing to the first server being up, its group included.
+    /// From nothing to the first server that serves its registry.
     pub first: Duration,
     /// From nothing to all servers up, voting, and one loss survived.
     pub all: Duration,
@@ -86,29 +89,62 @@ impl Cluster {
     /// # Errors
     /// When it does not become whole.
     pub fn start(make: Make) -> io::Result<Self> {
-        let lab = Arc::new(Lab::start(&SERVERS)?);
+        let began = Instant::now();
+        let mut cluster = Self::prepare(make)?;
+        let prepared = began.elapsed();
+        cluster = cluster.form()?;
+        cluster.await_whole()?;
+        cluster.formation.all = began.elapsed() - prepared;
+        Ok(cluster)
+    }
+
+    /// The machines and the configuration, and nothing of Tasuki yet.
+    ///
+    /// # Errors
+    /// When the machines cannot be built.
+    pub fn prepare(make: Make) -> io::Result<Self> {
         let nobody = Duration::ZERO;
-        let mut cluster = Self {
+        let cluster = Self {
             guards: Mutex::new(SERVERS.iter().map(|_| None).collect()),
             formation: Formation { first: nobody, all: nobody },
             calls: Calls::new()?,
-            lab,
+            lab: Arc::new(Lab::start(&SERVERS)?),
             make,
         };
-        let config = cluster.lab.folder().join("cluster.toml");
-        fs::write(&config, cluster.config())?;
-        let began = Instant::now();
-        let file = config.to_string_lossy().into_owned();
-        cluster.must(0, &["cluster", "init", "--config", &file, "--server", SERVERS[0]])?;
-        cluster.start_guard(0)?;
-        let token = await_some("a token", || Ok(cluster.calls.token(&cluster.data(0), SERVERS[1]).ok()))?;
-        cluster.formation.first = began.elapsed();
-        cluster.join(1, &token)?;
-        let second = await_some("a token", || Ok(cluster.calls.token(&cluster.data(0), SERVERS[2]).ok()))?;
-        cluster.join(2, &second)?;
-        cluster.await_whole()?;
-        cluster.formation.all = began.elapsed();
+        fs::write(cluster.config_file(), cluster.config())?;
         Ok(cluster)
+    }
+
+    /// Makes the cluster on the first server and lets the others join; what becomes of the group is
+    /// not waited for.
+    ///
+    /// # Errors
+    /// When one of them cannot join.
+    pub fn form(mut self) -> io::Result<Self> {
+        let began = Instant::now();
+        let file = self.config_file().to_string_lossy().into_owned();
+        self.must(0, &["cluster", "init", "--config", &file, "--server", SERVERS[0]])?;
+        self.start_guard(0)?;
+        for server in 1..SERVERS.len() {
+            let token = await_some("a token", || Ok(self.calls.token(&self.data(0), SERVERS[server]).ok()))?;
+            if server == 1 {
+                self.formation.first = began.elapsed();
+            }
+            self.join(server, &token)?;
+        }
+        Ok(self)
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.lab.folder().join("cluster.toml")
+    }
+
+    /// Wants the group online.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn start_group(&self) -> io::Result<()> {
+        self.must(0, &["group", "start", GROUP, "--no-wait"])
     }
 
     fn join(&self, server: usize, token: &str) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! The script pairs that are shipped (row C3): every branch says the reference's words and ends with
+//! The script pairs that are shipped: every branch says its words and ends with
 //! its exit code.
 
 #![allow(clippy::unwrap_used)]
