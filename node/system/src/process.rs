@@ -70,7 +70,11 @@ fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
         id: ProcessId { pid, start_time: fields.get(19)?.parse().ok()? },
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
-        ended: matches!(*fields.first()?, "Z" | "X"),
+        // A first thread that has ended is a zombie while others of its process still live.
+        ended: match *fields.first()? {
+            "Z" => fields.get(17)?.parse::<u32>().ok()? <= 1,
+            state => state == "X",
+        },
     })
 }
 
@@ -105,6 +109,16 @@ mod tests {
         let read = parse_stat(7, text);
         let id = ProcessId { pid: 7, start_time: 4242 };
         assert_eq!(read, Some(Stat { id, parent: 3, session: 5, ended: false }));
+    }
+
+    #[test]
+    fn a_process_has_ended_only_when_its_last_thread_has() {
+        let stat = |state: &str, threads: u32| {
+            let text = format!("7 (a) {state} 3 7 5 0 -1 4 1 2 3 4 5 6 7 8 20 0 {threads} 0 4242 9 10");
+            parse_stat(7, &text).is_some_and(|stat| stat.ended)
+        };
+        assert!(stat("Z", 1) && stat("Z", 0) && stat("X", 0));
+        assert!(!stat("Z", 2) && !stat("S", 1));
     }
 
     #[test]
