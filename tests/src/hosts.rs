@@ -125,8 +125,8 @@ impl Cluster {
         let file = self.config_file().to_string_lossy().into_owned();
         self.must(0, &["cluster", "init", "--config", &file, "--server", SERVERS[0]])?;
         self.start_guard(0)?;
-        for server in 1..SERVERS.len() {
-            let token = await_some("a token", || Ok(self.calls.token(&self.data(0), SERVERS[server]).ok()))?;
+        for (server, name) in SERVERS.iter().enumerate().skip(1) {
+            let token = await_some("a token", || Ok(self.calls.token(&self.data(0), name).ok()))?;
             if server == 1 {
                 self.formation.first = began.elapsed();
             }

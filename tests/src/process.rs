@@ -295,12 +295,12 @@ impl Trio {
     /// When they do not come up.
     pub fn found_all(&mut self, config: &str) -> io::Result<()> {
         self.found(config)?;
-        for server in 1..SERVERS.len() {
-            let token = self.token(SERVERS[server])?;
+        for (at, name) in SERVERS.iter().enumerate().skip(1) {
+            let token = self.token(name)?;
             let member = self.subnet.address(0).to_string();
-            let words = ["cluster", "join", &member, "--token", &token, "--server", SERVERS[server]];
-            succeeded(&self.servers[server].tasuki(&words)?)?;
-            self.servers[server].start()?;
+            let words = ["cluster", "join", &member, "--token", &token, "--server", name];
+            succeeded(&self.servers[at].tasuki(&words)?)?;
+            self.servers[at].start()?;
         }
         self.await_whole()
     }

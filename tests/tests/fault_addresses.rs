@@ -53,8 +53,8 @@ fn an_address_that_another_host_answers_for_is_left_to_it() {
     let detail = await_detail(&cluster, "TSK-14");
     println!("{detail}");
     assert!(detail.contains("in use") && detail.contains(&cluster.address().to_string()), "{detail}");
-    for server in 0..SERVERS.len() {
-        assert!(!has(&cluster, server, cluster.address()), "{} has it", SERVERS[server]);
+    for (server, name) in SERVERS.iter().enumerate() {
+        assert!(!has(&cluster, server, cluster.address()), "{name} has it");
     }
     // It goes, an operator says so, and the group starts.
     cluster.lab().client().ip(&format!("addr del {}/24 dev eth0\n", cluster.address())).unwrap();
@@ -77,8 +77,8 @@ fn an_address_that_a_server_had_before_is_neither_used_nor_removed() {
     let detail = await_detail(&cluster, "TSK-14");
     println!("{detail}");
     assert!(has(&cluster, 0, cluster.address()), "it is still there");
-    for server in 1..SERVERS.len() {
-        assert!(!has(&cluster, server, cluster.address()), "{} has it too", SERVERS[server]);
+    for (server, name) in SERVERS.iter().enumerate().skip(1) {
+        assert!(!has(&cluster, server, cluster.address()), "{name} has it too");
     }
     // Not even when the server stops everything at its lease's end.
     cluster.lab().cut(0, &Network::ALL).unwrap();
