@@ -102,9 +102,11 @@ fn cause(error: &SpawnErr) -> String {
 async fn route(context: Arc<Context>, mut incoming: mpsc::Receiver<Datagram>) {
     while let Some(Datagram { from, path, body }) = incoming.recv().await {
         match postcard::from_bytes(&body) {
-            Ok(LinkMessage::Beat { seq, echo }) => context.links.beat(&(from, path), seq, echo),
-            Ok(LinkMessage::Ask(request)) => {
-                context.lease_actor.cast(LeaseMsg::Ask(from, request));
+            Ok(LinkMessage::Beat { seq, echo, ask }) => {
+                if let Some(request) = ask {
+                    context.lease_actor.cast(LeaseMsg::Ask(from.clone(), path.clone(), request));
+                }
+                context.links.beat(&(from, path), seq, echo);
             }
             Ok(LinkMessage::Granted(grant)) => {
                 context.lease_actor.cast(LeaseMsg::Granted(grant));

@@ -150,7 +150,7 @@ async fn r7_a_server_that_leaves_hands_over_without_waiting() {
     let twin = three().await;
     let began = Instant::now();
     propose(&twin, "mimi", Command::ServerLeave { server: "kiki".into(), after: AfterStop::Nothing }).await;
-    twin.until_online("web", &servers(&["lala"])).await;
+    twin.until_online("web", &servers(&["lala", "mimi"])).await;
     println!("handed over in {:?}", began.elapsed());
     twin.until("kiki has stopped", |state| state.presence(&"kiki".into()).is_some_and(|p| !p.up)).await;
     let kiki = ServerName::from("kiki");

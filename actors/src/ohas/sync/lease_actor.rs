@@ -12,7 +12,7 @@ use std::{
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tasuki_core::{
-    ids::{Incarnation, ServerName, Term},
+    ids::{Incarnation, NetworkName, ServerName, Term},
     membership::lease::{
         Grant, Grantor, GrantorAction, GrantorEvent, Holder, HolderAction, HolderEvent, Request,
     },
@@ -37,9 +37,9 @@ pub enum LeaseMsg {
     Registry,
     /// The log was applied further.
     Applied,
-    /// A peer asks.
-    Ask(ServerName, Request),
-    /// A peer asks, and the leader's last log entry is known.
+    /// A peer asks, over this path.
+    Ask(ServerName, NetworkName, Request),
+    /// A server asks, and the leader's last log entry is known.
     Asked(ServerName, Request, u64),
     /// A leader answered.
     Granted(Grant),
@@ -61,6 +61,10 @@ pub struct State {
     grantor: Grantor,
     rounds: Arc<tokio::sync::Semaphore>,
     beats: u64,
+    /// The last request of each peer, and the path over which it came first.
+    asked: BTreeMap<ServerName, ((Incarnation, u64), NetworkName)>,
+    /// The request of this beat, for whom.
+    ask: Option<(ServerName, Request)>,
     _follow: [Follow; 3],
 }
 
@@ -90,8 +94,16 @@ impl Actor for LeaseActor {
         ];
         let rounds = Arc::new(tokio::sync::Semaphore::new(ROUNDS));
         let grantor = Grantor::new(timing);
-        let mut state =
-            State { context, holder: Holder::default(), grantor, rounds, beats: 0, _follow: follow };
+        let mut state = State {
+            context,
+            holder: Holder::default(),
+            grantor,
+            rounds,
+            beats: 0,
+            asked: BTreeMap::new(),
+            ask: None,
+            _follow: follow,
+        };
         state.registry_changed(&me);
         state.applied_changed(&me); // an idle log may not move for long: a grant must not wait for it
         Ok(state)
@@ -107,7 +119,14 @@ impl Actor for LeaseActor {
             LeaseMsg::Beat => state.beat(&me),
             LeaseMsg::Registry => state.registry_changed(&me),
             LeaseMsg::Applied => state.applied_changed(&me),
-            LeaseMsg::Ask(server, request) => state.ask_for_last_log(&me, server, request),
+            LeaseMsg::Ask(server, path, request) => {
+                // The same request comes over every path: the first is answered, where it came from.
+                let asked = (request.incarnation, request.seq);
+                if state.asked.get(&server).is_none_or(|(before, _)| *before != asked) {
+                    state.asked.insert(server.clone(), (asked, path));
+                    state.ask_for_last_log(&me, server, request);
+                }
+            }
             LeaseMsg::Asked(server, request, last_log) => {
                 state.lead(&me, GrantorEvent::Asked { server, request, last_log });
             }
@@ -140,6 +159,7 @@ impl State {
     fn beat(&mut self, me: &ActorRef<LeaseMsg>) {
         let healthy = self.context.healthy.load(Ordering::Relaxed);
         self.hold(me, HolderEvent::Beat { healthy });
+        self.context.links.beat_all(self.ask.take());
         self.round(me);
         self.lead(me, GrantorEvent::Tick);
         self.publish();
@@ -216,9 +236,7 @@ impl State {
                         Some(leader) if leader == *self.context.me() => {
                             self.ask_for_last_log(me, leader, request);
                         }
-                        Some(leader) => {
-                            self.context.links.send(&self.context, &leader, &LinkMessage::Ask(request));
-                        }
+                        Some(leader) => self.ask = Some((leader, request)),
                         None => {}
                     }
                 }
@@ -246,7 +264,10 @@ impl State {
                     let _ = me.cast(LeaseMsg::Granted(grant));
                 }
                 GrantorAction::Grant { to, grant } => {
-                    self.context.links.send(&self.context, &to, &LinkMessage::Granted(grant));
+                    if let Some((_, path)) = self.asked.get(&to) {
+                        let message = LinkMessage::Granted(grant);
+                        self.context.links.send_over(&self.context, &to, path, &message);
+                    }
                 }
                 GrantorAction::Judge { server, incarnation, silent } => {
                     self.judge(me, server, incarnation, silent);

@@ -1,6 +1,7 @@
 //! One heartbeat path to one peer.
 //!
-//! Started by the links' supervisor; owns the core's [`Link`] machine. Lost at a restart: the
+//! Started by the links' supervisor; owns the core's [`Link`] machine. The lease actor gives the
+//! time: one beat of the synchronisation service, one wake-up. Lost at a restart: the
 //! loss statistics and the path's state, which the next beats bring back.
 
 use std::{
@@ -22,7 +23,6 @@ use tasuki_core::{
 
 use crate::{
     context::Context,
-    follow::Follow,
     supervise::{Child, Slot, SupervisorMsg},
 };
 
@@ -35,9 +35,9 @@ pub enum LinkMessage {
         seq: u64,
         /// The peer's last beat, for its round trip.
         echo: Option<Echo>,
+        /// To the leader: renew my lease. It rides on every path, and costs no datagram of its own.
+        ask: Option<Request>,
     },
-    /// Renew my lease.
-    Ask(Request),
     /// Your lease is renewed.
     Granted(Grant),
     /// A SWIM message.
@@ -64,6 +64,7 @@ pub struct Links {
     slots: Mutex<BTreeMap<PathKey, Slot<LinkMsg>>>,
     paths: Mutex<BTreeMap<PathKey, PathView>>,
     gossip: Mutex<BTreeMap<ServerName, GossipState>>,
+    ask: Mutex<Option<(ServerName, Request)>>,
 }
 
 impl Links {
@@ -129,6 +130,26 @@ impl Links {
         });
     }
 
+    /// Time to send a beat on every path, to the leader with this request for the lease.
+    pub fn beat_all(&self, ask: Option<(ServerName, Request)>) {
+        *self.ask.lock().unwrap_or_else(PoisonError::into_inner) = ask;
+        for slot in self.slots.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            slot.cast(LinkMsg::Tick);
+        }
+    }
+
+    fn ask_for(&self, peer: &ServerName) -> Option<Request> {
+        let ask = self.ask.lock().unwrap_or_else(PoisonError::into_inner);
+        ask.as_ref().filter(|(to, _)| to == peer).map(|(_, request)| request.clone())
+    }
+
+    /// Sends one message to a peer over one path.
+    pub fn send_over(&self, context: &Context, to: &ServerName, path: &NetworkName, message: &LinkMessage) {
+        if let Ok(body) = postcard::to_stdvec(message) {
+            context.ports.links.send(to, path, &body);
+        }
+    }
+
     /// Sends one message to a peer over all its paths.
     pub fn send(&self, context: &Context, to: &ServerName, message: &LinkMessage) {
         let Ok(body) = postcard::to_stdvec(message) else { return };
@@ -188,7 +209,6 @@ pub struct State {
     next: u64,
     sent: BTreeMap<u64, Timestamp>,
     heard: Option<(u64, Timestamp)>,
-    _beats: Follow,
 }
 
 impl Actor for LinkActor {
@@ -212,9 +232,8 @@ impl Actor for LinkActor {
             .entry(key.clone())
             .or_default()
             .clone();
-        slot.set(me.clone());
-        let beats = Follow::beats(context.timing().beat, me, || LinkMsg::Tick);
-        Ok(State { context, key, link, next: 0, sent: BTreeMap::new(), heard: None, _beats: beats })
+        slot.set(me);
+        Ok(State { context, key, link, next: 0, sent: BTreeMap::new(), heard: None })
     }
 
     async fn handle(
@@ -251,7 +270,8 @@ impl State {
         }
         let held = |at: Timestamp| u64::try_from(now.since(at).as_nanos()).unwrap_or(u64::MAX);
         let echo = self.heard.map(|(seq, at)| Echo { seq, held: held(at) });
-        let beat = LinkMessage::Beat { seq: self.next, echo };
+        let ask = self.context.links.ask_for(&self.key.0);
+        let beat = LinkMessage::Beat { seq: self.next, echo, ask };
         if let Ok(body) = postcard::to_stdvec(&beat) {
             self.context.ports.links.send(&self.key.0, &self.key.1, &body);
         }
