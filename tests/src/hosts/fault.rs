@@ -66,6 +66,14 @@ impl Fault {
         Self::Shutdown,
     ];
 
+    /// Those that `TASUKI_FAULTS` names by parts of their names, separated by commas; all otherwise.
+    #[must_use]
+    pub fn wanted() -> Vec<Self> {
+        let parts = std::env::var("TASUKI_FAULTS").unwrap_or_default();
+        let is_wanted = |fault: &Self| parts.split(',').any(|part| fault.to_string().contains(part));
+        Self::ALL.into_iter().filter(is_wanted).collect()
+    }
+
     /// What must come of it.
     #[must_use]
     pub fn expectation(self) -> Expectation {

@@ -8,7 +8,7 @@ use std::{
 use nix::time::{ClockId, clock_gettime};
 
 use super::{
-    Cluster, LIMIT, SERVERS, await_some,
+    Cluster, GROUP, LIMIT, SERVERS, await_some,
     fault::{Expectation, Fault},
 };
 use crate::{
@@ -94,6 +94,8 @@ impl Cluster {
     fn measure(&self, fault: Fault) -> io::Result<Round> {
         self.await_whole()?;
         let (active, leader) = self.arrange(fault)?;
+        // Failures of the rounds before must not add up.
+        self.calls().reset_group(&self.data(active), GROUP)?;
         let members = self.incarnations()?;
         let probe = HolderProbe::start(self.lab(), self.address(), LOOK);
         let client = Client::start(self.lab().client(), self.target(), Pace::default())?;
