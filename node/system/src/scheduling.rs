@@ -1,5 +1,9 @@
-//! Real-time priority and locked memory, as far as permitted: so that the guard runs in time on a
-//! machine that is busy or short of memory.
+//! Priority and locked memory, as far as permitted: so that guard and node run in time on a machine
+//! that is busy or short of memory.
+//!
+//! The guard, one thread that waits for nobody, has real-time priority. The node's threads must not:
+//! the store spins on locks that threads of ordinary priority hold, and a real-time thread that
+//! spins on every core keeps them from ever letting go.
 
 use nix::{
     sys::{
@@ -8,6 +12,10 @@ use nix::{
     },
     unistd::geteuid,
 };
+use rustix::process::setpriority_process;
+
+/// 28 times the weight of an ordinary thread.
+const THREAD_NICE: i32 = -15;
 
 /// What was permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +41,10 @@ pub fn keep_touched_memory() -> bool {
     may_lock() && mlockall(flags).is_ok()
 }
 
-/// Real-time priority for this thread, if permitted; not inherited by threads and children.
+/// A large share of the processor for this thread, if permitted; not inherited by threads and
+/// children. It goes first when it wakes, and still lets others finish what it waits for.
 pub fn thread_in_time() -> bool {
-    real_time()
+    kernel::schedule(Policy::Ordinary).is_ok() && setpriority_process(None, THREAD_NICE).is_ok()
 }
 
 fn may_lock() -> bool {
@@ -48,7 +57,13 @@ fn lock_memory() -> bool {
 }
 
 fn real_time() -> bool {
-    kernel::round_robin(1).is_ok()
+    kernel::schedule(Policy::RoundRobin).is_ok()
+}
+
+#[derive(Clone, Copy)]
+enum Policy {
+    RoundRobin,
+    Ordinary,
 }
 
 /// The one call that no safe binding offers.
@@ -56,13 +71,18 @@ fn real_time() -> bool {
 mod kernel {
     use nix::{errno::Errno, libc};
 
-    /// `SCHED_RR` for this thread, not inherited by children.
-    pub(super) fn round_robin(priority: i32) -> nix::Result<()> {
+    use super::Policy;
+
+    /// Sets this thread's policy, which its children do not inherit, and neither a low nice value.
+    pub(super) fn schedule(policy: Policy) -> nix::Result<()> {
+        let (policy, priority) = match policy {
+            Policy::RoundRobin => (libc::SCHED_RR, 1),
+            Policy::Ordinary => (libc::SCHED_OTHER, 0),
+        };
         let parameters = libc::sched_param { sched_priority: priority };
         // SAFETY: the pointer is valid for the call, which keeps nothing of it; 0 is this thread.
-        let result = unsafe {
-            libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameters)
-        };
+        let result =
+            unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
         Errno::result(result).map(drop)
     }
 }
