@@ -193,10 +193,15 @@ impl RaftNode {
                     proposals.insert(id, answer.clone());
                     let raft = self.clone();
                     tokio::spawn(async move {
-                        tell.send_replace(Some(raft.propose(proposal, limit).await));
+                        let result = raft.propose(proposal, limit).await;
+                        // What was certainly not done may be asked again: by then this server may lead.
+                        let repeatable = matches!(result, FromLeader::NotLeader(_) | FromLeader::Failed(_));
                         let proposals = raft.proposals.clone();
                         drop(raft); // what is only remembered must not keep the store open
-                        tokio::time::sleep(REMEMBERED).await;
+                        tell.send_replace(Some(result));
+                        if !repeatable {
+                            tokio::time::sleep(REMEMBERED).await;
+                        }
                         proposals.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                     });
                     answer
