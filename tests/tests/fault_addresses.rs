@@ -81,6 +81,12 @@ fn an_address_that_a_server_had_before_is_neither_used_nor_removed() {
     for (server, name) in SERVERS.iter().enumerate().skip(1) {
         assert!(!has(&cluster, server, cluster.address()), "{name} has it too");
     }
+    // All three have a vote, so that this one alone has no quorum.
+    await_some("three voters", || {
+        let status = cluster.status().ok().and_then(|status| status.survival);
+        Ok(status.filter(|survival| survival.survives && survival.voters == 3))
+    })
+    .unwrap();
     // Not even when the server stops everything at its lease's end.
     cluster.lab().cut(0, &Network::ALL).unwrap();
     let log = || std::fs::read_to_string(cluster.log(0)).unwrap_or_default();
