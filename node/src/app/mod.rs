@@ -20,7 +20,7 @@ pub mod registry;
 pub mod servers;
 pub mod status;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tasuki_actors::handle::Accepted;
 use tasuki_core::{
@@ -33,6 +33,9 @@ pub use self::{
     error::AppError,
     ports::{Authority, Fleet, Node},
 };
+
+/// How long an answer waits for this server to apply what was just accepted.
+const OWN_WRITE: Duration = Duration::from_secs(2);
 
 /// Everything that a face can ask of this node. Cheap to clone.
 #[derive(Clone)]
@@ -61,10 +64,16 @@ impl App {
         self.node.watch().borrow().clone()
     }
 
-    /// Proposes what an operator wants, in their name.
+    /// Proposes what an operator wants, in their name. When this answers, this server has applied it
+    /// too, if it can in time: whoever reads here next sees what they have just done.
     async fn propose(&self, by: &Caller, command: Command) -> Result<Accepted, AppError> {
         let author = Author::Operator(by.name.clone());
-        Ok(self.node.propose(author, command, None, Vec::new()).await?)
+        let accepted = self.node.propose(author, command, None, Vec::new()).await?;
+        let mut registry = self.node.watch();
+        let applied = registry.wait_for(|state| state.revision >= accepted.revision);
+        // A server that is behind is no reason to call what was accepted a failure.
+        let _behind = tokio::time::timeout(OWN_WRITE, applied).await;
+        Ok(accepted)
     }
 }
 

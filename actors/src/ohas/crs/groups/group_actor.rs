@@ -176,7 +176,13 @@ impl Actor for GroupActor {
             GroupMsg::Reported(outcome) => state.reported(outcome),
             GroupMsg::ReleaseDone(outcome) => {
                 // Unclear is a question to the log: the registry says whether we still own it.
-                state.release = if outcome.is_ok() { Release::Done } else { Release::Due };
+                state.release = match outcome {
+                    Ok(()) => Release::Done,
+                    Err(error) => {
+                        tracing::warn!(group = %state.group, %error, "the release did not get through; again");
+                        Release::Due
+                    }
+                };
             }
             GroupMsg::Tick => {
                 state.on(Event::Tick);
