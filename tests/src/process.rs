@@ -85,7 +85,7 @@ impl Subnet {
         format!(
             r#"[cluster]
 name = "{cluster}"
-detect = "1s"
+detect = "3s"
 
 [[network]]
 name = "public"

@@ -26,7 +26,7 @@ fn a_service_survives_every_fault() {
         return;
     }
     let rounds = number("TASUKI_ROUNDS", 1);
-    let detect = Duration::from_millis(number("TASUKI_DETECT", 1000));
+    let detect = Duration::from_millis(number("TASUKI_DETECT", 2000));
     let cluster = Cluster::start(Make::with_detect(detect).unwrap()).unwrap();
     println!("three servers formed from nothing: {:?}", cluster.formation());
     let mut failed = Vec::new();

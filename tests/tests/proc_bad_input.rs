@@ -279,7 +279,7 @@ fn a_configuration_is_pushed_to_all_or_to_none() {
     says(&said, &["TSK-10", "bad.toml:3", "detct", "detect"]);
     assert_eq!(revision(), before);
 
-    let good = trio.file("good.toml", &config.replace("detect = \"1s\"", "detect = \"2s\"")).unwrap();
+    let good = trio.file("good.toml", &config.replace("detect = \"3s\"", "detect = \"2s\"")).unwrap();
     let pushed = succeeded(&trio.servers[1].tasuki(&["config", "push", &good]).unwrap()).unwrap();
     println!("{pushed}");
     says(&pushed, &["kiki", "lala", "mimi"]);
@@ -304,5 +304,5 @@ fn a_configuration_is_pushed_to_all_or_to_none() {
 }
 
 fn bad_to_good(trio: &Trio, config: &str) -> String {
-    trio.file("better.toml", &config.replace("detect = \"1s\"", "detect = \"1500ms\"")).unwrap()
+    trio.file("better.toml", &config.replace("detect = \"3s\"", "detect = \"1500ms\"")).unwrap()
 }
