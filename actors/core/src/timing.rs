@@ -40,6 +40,9 @@ pub struct Timing {
     /// What two servers' clocks may drift apart during one lease.
     #[serde(with = "millis")]
     pub clock_margin: Duration,
+    /// The time-out of the servers' watchdogs; zero when there are none.
+    #[serde(with = "millis", default)]
+    pub watchdog: Duration,
 }
 
 /// The largest rate at which Linux slews a clock is 8.3 %, on each of two servers.
@@ -64,6 +67,7 @@ impl Timing {
             lease,
             guard_budget: percent(10),
             clock_margin: ms(margin),
+            watchdog: Duration::ZERO,
         }
     }
 
@@ -71,7 +75,15 @@ impl Timing {
     /// confirmed that it stopped.
     #[must_use]
     pub fn takeover_wait(&self) -> Duration {
-        self.lease + self.guard_budget + self.clock_margin
+        self.lease + self.guard_budget + self.clock_margin + self.watchdog_cost()
+    }
+
+    /// What the servers' watchdogs add to the takeover wait (R9): where the guard has failed, the reset
+    /// comes at the latest one watchdog time-out after the last petting, and petting must be allowed
+    /// for some time after each renewal, here for a quarter of the lease.
+    #[must_use]
+    pub fn watchdog_cost(&self) -> Duration {
+        self.watchdog.saturating_sub(self.lease * 3 / 4 + self.guard_budget)
     }
 
     /// Checks the relations between the times (R9).
@@ -206,6 +218,16 @@ mod tests {
         let t = Timing::from_detect(Duration::from_secs(1));
         assert_eq!(t.takeover_wait(), t.lease + t.guard_budget + t.clock_margin);
         assert!(t.clock_margin * 100 >= t.lease * 17);
+    }
+
+    #[test]
+    fn r9_a_slow_watchdog_adds_its_difference_to_the_wait() {
+        let mut t = Timing::from_detect(Duration::from_secs(1));
+        let without = t.takeover_wait();
+        t.watchdog = Duration::from_millis(600);
+        assert_eq!(t.takeover_wait(), without, "it resets in time");
+        t.watchdog = Duration::from_secs(2);
+        assert_eq!(t.takeover_wait(), without + Duration::from_millis(2000 - 600 - 100));
     }
 
     #[test]

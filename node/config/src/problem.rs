@@ -74,13 +74,22 @@ codes! {
     NoTieBreak = "1052",
     /// Warning: no watchdog.
     NoWatchdog = "1053",
+    /// Warning: a watchdog that makes takeovers wait.
+    SlowWatchdog = "1054",
 }
 
 impl Code {
     /// Whether this is only a warning.
     #[must_use]
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::OneHeartbeatPath | Self::EvenVoters | Self::NoTieBreak | Self::NoWatchdog)
+        matches!(
+            self,
+            Self::OneHeartbeatPath
+                | Self::EvenVoters
+                | Self::NoTieBreak
+                | Self::NoWatchdog
+                | Self::SlowWatchdog
+        )
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     draft::Draft,
     problem::{Code, Problem},
     source::{Reading, Span},
+    units::format_duration,
 };
 
 pub(crate) fn warnings(reading: &Reading, draft: &Draft) -> Vec<Problem> {
@@ -58,18 +59,34 @@ fn voters(reading: &Reading, servers: usize, last: &Span) -> Option<Problem> {
     }
 }
 
-/// Warnings about this machine rather than about the file: without a watchdog device (R10), a
-/// server whose guard dies is not provably stopped.
+/// Warnings about machines rather than about the file: without a watchdog device (R10), a server
+/// whose guard dies is not provably stopped; a slow one makes takeovers wait (R9).
 #[must_use]
 pub fn host_warnings(config: &ClusterConfig, watchdog: &Path) -> Vec<Problem> {
-    if watchdog.exists() || config.servers.len() < 2 {
-        return Vec::new();
+    let mut warnings = Vec::new();
+    if !watchdog.exists() && config.servers.len() > 1 {
+        let message = format!("this machine has no watchdog ({} is missing)", watchdog.display());
+        warnings.push(
+            Problem::nowhere(Code::NoWatchdog, "", message)
+                .found("no watchdog device")
+                .expected("a watchdog that resets the machine when its guard dies or hangs")
+                .remedy("load the driver of the machine's watchdog, or `softdog`: modprobe softdog"),
+        );
     }
-    let message = format!("this machine has no watchdog ({} is missing)", watchdog.display());
-    vec![
-        Problem::nowhere(Code::NoWatchdog, "", message)
-            .found("no watchdog device")
-            .expected("a watchdog that resets the machine when its guard dies or hangs")
-            .remedy("load the driver of the machine's watchdog, or `softdog`: modprobe softdog"),
-    ]
+    let timing = &config.settings.timing;
+    let cost = timing.watchdog_cost();
+    if !cost.is_zero() {
+        let message = format!(
+            "a watchdog of {} makes the takeover of a lost server wait {} longer",
+            format_duration(timing.watchdog),
+            format_duration(cost)
+        );
+        warnings.push(
+            Problem::nowhere(Code::SlowWatchdog, "", message)
+                .found(format!("a takeover after {}", format_duration(timing.takeover_wait())))
+                .expected(format!("a time-out of at most {}", format_duration(timing.watchdog - cost)))
+                .remedy("use a faster watchdog or a larger `detect`, or accept the wait"),
+        );
+    }
+    warnings
 }

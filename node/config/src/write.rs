@@ -89,6 +89,7 @@ fn write_timing(out: &mut String, timing: &Timing) {
         ("lease", timing.lease, plain.lease),
         ("guard_budget", timing.guard_budget, derived.guard_budget),
         ("clock_margin", timing.clock_margin, derived.clock_margin),
+        ("watchdog", timing.watchdog, derived.watchdog),
     ];
     if times.iter().all(|(_, value, default)| value == default) {
         return;

@@ -19,8 +19,6 @@ use crate::app::bootstrap::Bootstrap;
 
 const DEFAULT_DATA: &str = "/var/lib/tasuki";
 const DEFAULT_RUN: &str = "/run/tasuki";
-/// The shortest that every watchdog driver knows how to do well.
-const WATCHDOG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The folder for what is of one boot only. A data folder in another place has its own, so that
 /// several servers on one machine do not meet.
@@ -44,6 +42,14 @@ pub fn run(options: &Options, arguments: &GuardArgs) -> ExitCode {
         Ok(Some(bootstrap)) => bootstrap.config().settings.timing.clone(),
         Ok(None) | Err(_) => Timing::from_detect(Duration::from_secs(1)),
     };
+    if arguments.watchdog.is_some() && timing.watchdog.is_zero() {
+        // The other servers must know how late its reset may come (R9).
+        eprintln!(
+            "error[TSK-1507]: --watchdog is given, but the cluster does not know the watchdog's time-out\n  \
+             remedy: push a configuration with `watchdog = \"2s\"` in [cluster.timing], or start without it"
+        );
+        return ExitCode::FAILURE;
+    }
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => {
@@ -67,7 +73,7 @@ pub fn run(options: &Options, arguments: &GuardArgs) -> ExitCode {
         watchdog: arguments
             .watchdog
             .clone()
-            .map(|device| WatchdogOptions { device, timeout: WATCHDOG_TIMEOUT }),
+            .map(|device| WatchdogOptions { device, timeout: timing.watchdog }),
         lease: timing.lease,
         guard_budget: timing.guard_budget,
         confinement: if arguments.marked {

@@ -96,6 +96,7 @@ struct Overrides {
     lease: Option<Spanned<Duration>>,
     guard_budget: Option<Spanned<Duration>>,
     clock_margin: Option<Spanned<Duration>>,
+    watchdog: Option<Spanned<Duration>>,
 }
 
 impl Overrides {
@@ -109,6 +110,7 @@ impl Overrides {
             lease: table.positive_duration("lease"),
             guard_budget: table.positive_duration("guard_budget"),
             clock_margin: table.positive_duration("clock_margin"),
+            watchdog: table.positive_duration("watchdog"),
         }
     }
 
@@ -122,6 +124,7 @@ impl Overrides {
             ("lease", &self.lease),
             ("guard_budget", &self.guard_budget),
             ("clock_margin", &self.clock_margin),
+            ("watchdog", &self.watchdog),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value.as_ref()?.span())))
@@ -141,6 +144,7 @@ impl Overrides {
             lease: base.lease,
             guard_budget: value_or(self.guard_budget, base.guard_budget),
             clock_margin: value_or(self.clock_margin, base.clock_margin),
+            watchdog: value_or(self.watchdog, base.watchdog),
         }
     }
 }

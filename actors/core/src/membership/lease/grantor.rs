@@ -222,7 +222,7 @@ impl Grantor {
 
     /// R4, R9: who was granted nothing for the whole takeover wait has stopped by itself.
     fn judge(&mut self, now: Timestamp) -> Vec<GrantorAction> {
-        let grace = self.timing.guard_budget + self.timing.clock_margin;
+        let grace = self.timing.takeover_wait() - self.timing.lease;
         let Some(leading) = &mut self.leading else { return Vec::new() };
         let mut judged = Vec::new();
         for (server, slot) in &mut leading.table {

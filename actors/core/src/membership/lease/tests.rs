@@ -113,6 +113,16 @@ fn r2_a_server_that_turns_up_late_in_the_table_gets_the_full_wait_too() {
 }
 
 #[test]
+fn r9_a_takeover_waits_for_a_slow_watchdog_too() {
+    let slow = Timing { watchdog: Duration::from_secs(2), ..timing() };
+    let mut grantor = Grantor::new(slow);
+    grantor.on(GrantorEvent::Members(members(1)), ms(0));
+    grantor.on(GrantorEvent::Elected(Term(1)), ms(0));
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1036 + 1300 - 1)), []);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1036 + 1300)).len(), 1);
+}
+
+#[test]
 fn r3_nothing_is_granted_or_judged_before_election() {
     let mut grantor = Grantor::new(timing());
     grantor.on(GrantorEvent::Members(members(1)), ms(0));
