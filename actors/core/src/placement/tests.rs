@@ -325,6 +325,40 @@ fn manual_failover_leaves_the_group_to_an_operator() {
 }
 
 #[test]
+fn r36_a_thawed_owner_cannot_change_the_registry() {
+    let mut story = Story::running(|_| ());
+    let (epoch, kiki) = (story.epoch(), ServerName::from("kiki"));
+    story.gone("kiki"); // frozen from outside for longer than its lease
+    story.decide();
+    assert_eq!(story.owner().as_deref(), Some("lala"));
+    // Thawed, it goes on where it was: every word of it names its old ownership.
+    let (group, resource) = (GroupName::from("web"), ResourceName::from("db"));
+    let report = GroupReport {
+        epoch,
+        server: kiki.clone(),
+        state: GroupState::Online,
+        resources: BTreeMap::new(),
+        failed: None,
+    };
+    for word in [
+        Command::Report { group: group.clone(), report },
+        Command::Released { group: group.clone(), epoch, server: kiki.clone() },
+        Command::CountRetry {
+            group: group.clone(),
+            epoch,
+            resource: resource.clone(),
+            server: kiki.clone(),
+            kind: FailureKind::Ended,
+        },
+        Command::Steady { group, epoch, resource },
+    ] {
+        let before = story.state.clone();
+        assert!(matches!(story.tell(word.clone()), Reply::Refused(_)), "{word}");
+        assert_eq!(story.state, before, "{word}");
+    }
+}
+
+#[test]
 fn r12_a_decision_is_refused_when_what_it_read_has_moved() {
     let mut story = Story::new(|_| ());
     story.up("kiki");
