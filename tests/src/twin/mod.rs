@@ -162,7 +162,7 @@ impl Twin {
             *count
         };
         let machine = self.machines[server].clone();
-        let options = NodeOptions {
+        let options = || NodeOptions {
             server: server.clone(),
             raft_id: RaftId(u64::from(number)),
             lineage: Lineage::new("twin"),
@@ -172,14 +172,26 @@ impl Twin {
             founder: number == 1,
             store_exists: incarnation > 1,
         };
-        let ports = Ports {
+        let ports = || Ports {
             clock: machine.clone(),
             peers: self.wire.transport(server),
             links: self.wire.socket(server),
             guard: machine.clone(),
-            agent: machine,
+            agent: machine.clone(),
         };
-        let (handle, _ended) = tasuki_actors::start(options, ports).await.expect("the node starts");
+        // The node before lets its store go a little after its actors have ended.
+        let opened = async {
+            loop {
+                match tasuki_actors::start(options(), ports()).await {
+                    Ok((handle, _ended)) => return handle,
+                    Err(error) if error.to_string().contains("TSK-1201") => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    Err(error) => panic!("the node starts: {error}"),
+                }
+            }
+        };
+        let handle = tokio::time::timeout(Duration::from_secs(30), opened).await.expect("its store is let go");
         self.wire.plug(server, handle.clone());
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), handle);
     }
