@@ -123,7 +123,8 @@ async fn r13_a_move_stops_here_before_it_starts_there() {
     let twin = three().await;
     for to in ["lala", "mimi", "kiki"] {
         let began = Instant::now();
-        propose(&twin, "lala", Command::MoveGroup { group: "web".into(), to: Some(to.into()) }).await;
+        propose(&twin, "lala", Command::MoveGroup { group: "web".into(), to: Some(to.into()), force: false })
+            .await;
         twin.until_online("web", &servers(&[to])).await;
         println!("moved to {to} in {:?}", began.elapsed());
         twin.assert_one_owner_at_a_time();
@@ -192,7 +193,7 @@ async fn r11_a_cut_off_leader_reads_and_commits_nothing() {
     let node = twin.node(&leader).unwrap();
     // Its own metrics may still call it the leader: neither a read nor a write may believe them.
     assert!(node.read().await.is_err(), "a read needs a quorum");
-    let command = Command::StopGroup { group: "web".into() };
+    let command = Command::StopGroup { group: "web".into(), force: false };
     let written = node.propose(Author::Operator("test".into()), command, None, Vec::new()).await;
     assert!(written.is_err(), "{written:?}");
     twin.until_online("web", &servers(&["kiki", "lala", "mimi"])).await;
@@ -202,7 +203,8 @@ async fn r11_a_cut_off_leader_reads_and_commits_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_dies_without_groups_stops_nothing() {
     let twin = three().await;
-    propose(&twin, "lala", Command::MoveGroup { group: "web".into(), to: Some("lala".into()) }).await;
+    propose(&twin, "lala", Command::MoveGroup { group: "web".into(), to: Some("lala".into()), force: false })
+        .await;
     twin.until_online("web", &servers(&["lala"])).await;
     let leader = twin.leader().unwrap();
     if leader.as_str() == "lala" {
@@ -262,7 +264,8 @@ async fn actors_that_die_disturb_no_service() {
     })
     .await;
     twin.until_online("web", &servers(&["kiki"])).await;
-    propose(&twin, "mimi", Command::MoveGroup { group: "web".into(), to: Some("mimi".into()) }).await;
+    propose(&twin, "mimi", Command::MoveGroup { group: "web".into(), to: Some("mimi".into()), force: false })
+        .await;
     twin.until_online("web", &servers(&["mimi"])).await;
     twin.assert_one_owner_at_a_time();
 }

@@ -75,6 +75,18 @@ name!(
     ResourceName
 );
 name!(
+    /// A resource type.
+    TypeName
+);
+name!(
+    /// A server pool.
+    PoolName
+);
+name!(
+    /// A monitor: what looks at something again and again.
+    MonitorName
+);
+name!(
     /// A network: a name for one subnet that servers share.
     NetworkName
 );

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{ResourceName, ServerName},
+    ids::{GroupName, MonitorName, PoolName, ResourceName, ServerName},
     time::millis,
 };
 
@@ -65,6 +65,52 @@ pub enum Reason {
     StillWanted,
     /// The configuration no longer has it, or no longer allows that server.
     NotConfigured,
+    /// A monitor found it bad there, and restarts did not mend it.
+    MonitorFound {
+        /// Which monitor.
+        monitor: MonitorName,
+        /// Where.
+        server: ServerName,
+    },
+    /// A resource failed too often within its interval.
+    FailedTooOften {
+        /// Which.
+        resource: ResourceName,
+        /// Where.
+        server: ServerName,
+    },
+    /// What it depends on stops or has stopped.
+    DependencyStopped {
+        /// What it depends on.
+        on: GroupName,
+    },
+    /// It comes back with what it depends on.
+    PulledUp {
+        /// What has started.
+        by: GroupName,
+    },
+    /// Something that depends on it starts.
+    NeededBy {
+        /// What.
+        group: GroupName,
+    },
+    /// Its server is in none of its pools any more.
+    PoolChanged {
+        /// Which server.
+        server: ServerName,
+    },
+    /// Server pools are filled by importance.
+    PoolsFilled {
+        /// The pools that change.
+        pools: Vec<PoolName>,
+    },
+    /// A server joined, and it shares its present one with what it should avoid.
+    ServerJoined {
+        /// Which server.
+        server: ServerName,
+        /// What it avoids.
+        avoids: GroupName,
+    },
     /// A server sent no lease request for the whole takeover wait.
     LeaseRanOut {
         /// How long it has been silent.
@@ -94,6 +140,23 @@ impl fmt::Display for Reason {
             Self::HomeIsBack { server } => write!(f, "its home server {server} is back"),
             Self::StillWanted => f.write_str("it is wanted online and nobody runs it"),
             Self::NotConfigured => f.write_str("the configuration no longer places it there"),
+            Self::MonitorFound { monitor, server } => {
+                write!(f, "monitor {monitor} found it failed on {server}")
+            }
+            Self::FailedTooOften { resource, server } => {
+                write!(f, "resource {resource} failed too often on {server}")
+            }
+            Self::DependencyStopped { on } => write!(f, "{on}, which it depends on, is not up there"),
+            Self::PulledUp { by } => write!(f, "{by}, which it depends on, has started"),
+            Self::NeededBy { group } => write!(f, "{group} needs it"),
+            Self::PoolChanged { server } => write!(f, "{server} is in none of its server pools any more"),
+            Self::PoolsFilled { pools } => {
+                let pools: Vec<&str> = pools.iter().map(PoolName::as_str).collect();
+                write!(f, "server pools {} are filled by importance", pools.join(", "))
+            }
+            Self::ServerJoined { server, avoids } => {
+                write!(f, "{server} has joined, and it need not share a server with {avoids}")
+            }
             Self::LeaseRanOut { silent } => {
                 write!(f, "no lease request for {} ms", silent.as_millis())
             }

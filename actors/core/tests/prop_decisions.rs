@@ -90,15 +90,18 @@ fn config() -> ClusterConfig {
             start_timeout: Duration::from_secs(1),
             stop_timeout: Duration::from_secs(1),
             watch: true,
+            check: None,
         }),
+        ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
     };
     let group = |servers: &[&str], failback| GroupConfig {
         comment: String::new(),
         servers: servers.iter().map(|s| (*s).into()).collect(),
-        startup: Automatic::Auto,
+        startup: Startup::Always,
         failover: Automatic::Auto,
         failback,
         resources: BTreeMap::from([("db".into(), exec(&[])), ("app".into(), exec(&["db"]))]),
+        ..GroupConfig::default()
     };
     let server = |number| ServerConfig { number, comment: String::new(), addresses: BTreeMap::new() };
     ClusterConfig {
@@ -121,6 +124,10 @@ fn config() -> ClusterConfig {
             ("web".into(), group(&["kiki", "lala", "mimi"], Automatic::Manual)),
             ("mail".into(), group(&["lala", "kiki"], Automatic::Auto)),
         ]),
+        types: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        resources: BTreeMap::new(),
+        monitors: BTreeMap::new(),
     }
 }
 
@@ -244,8 +251,8 @@ impl World {
                 let group = GroupName::from(GROUPS[group]);
                 let _ = match what {
                     0 => self.tell(Command::StartGroup { group, on: None }),
-                    1 => self.tell(Command::StopGroup { group }),
-                    _ => self.tell(Command::MoveGroup { group, to: Some(name(server)) }),
+                    1 => self.tell(Command::StopGroup { group, force: false }),
+                    _ => self.tell(Command::MoveGroup { group, to: Some(name(server)), force: false }),
                 };
             }
             _ => {}

@@ -9,10 +9,11 @@ use std::{
 
 use proptest::{collection, option, prelude::*};
 use tasuki_core::{
-    config::{Automatic, ClusterConfig, ClusterSettings, FinalAction, GroupConfig, ServerConfig},
+    config::{Automatic, ClusterConfig, ClusterSettings, FinalAction, GroupConfig, ServerConfig, Startup},
     ids::{BootId, Epoch, GroupName, Incarnation, Lineage, Revision, ServerName},
     registry::{
         Author, Command, Key, Proposal, Reply, State, apply,
+        command::Charge,
         state::{AfterStop, ClusterMode, FailureKind, GroupReport, GroupState, StartEvent},
     },
     time::WallTime,
@@ -67,10 +68,11 @@ fn config(choice: u8) -> ClusterConfig {
     let group = |first: usize, comment: bool| GroupConfig {
         comment: if comment { "changed".into() } else { String::new() },
         servers: (0..2).map(|n| SERVERS[(first + n) % 3].into()).collect(),
-        startup: if bit(5) { Automatic::Manual } else { Automatic::Auto },
+        startup: if bit(5) { Startup::Never } else { Startup::Always },
         failover: Automatic::Auto,
         failback: Automatic::Manual,
         resources: BTreeMap::new(),
+        ..GroupConfig::default()
     };
     let mut groups = BTreeMap::new();
     if !bit(2) {
@@ -92,6 +94,10 @@ fn config(choice: u8) -> ClusterConfig {
         },
         servers,
         groups,
+        types: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        resources: BTreeMap::new(),
+        monitors: BTreeMap::new(),
     }
 }
 
@@ -135,8 +141,8 @@ fn command(state: &State, step: &Step, now: u64) -> Command {
             },
         },
         9 => Command::StartGroup { group, on: bit(0).then_some(server) },
-        10 => Command::StopGroup { group },
-        11 => Command::MoveGroup { group, to: bit(0).then_some(server) },
+        10 => Command::StopGroup { group, force: false },
+        11 => Command::MoveGroup { group, to: bit(0).then_some(server), force: false },
         12 | 13 => {
             Command::Assign { group, server, epoch: Epoch(near(ownership.epoch.0 + 1, step.off)), event }
         }
@@ -145,7 +151,7 @@ fn command(state: &State, step: &Step, now: u64) -> Command {
             epoch,
             to: bit(1).then_some(server),
             event,
-            charge: bit(2).then(|| "db".into()),
+            charge: bit(2).then(|| Charge::Resource("db".into())),
         },
         15 => Command::Released { group, epoch, server: owner },
         16 => {
@@ -207,6 +213,13 @@ fn objects(state: &State) -> BTreeMap<Key, (Revision, String)> {
         Key::Report(name) => format!("{:?}", state.groups[name].report.as_ref().map(|i| &i.value)),
         Key::Failures(name) => format!("{:?}", state.groups[name].failures.value),
         Key::Token(id) => format!("{:?}", state.tokens[id].value),
+        Key::Facts(name) => format!("{:?}", state.groups[name].facts),
+        Key::Type(name) => format!("{:?}", state.types[name].value),
+        Key::Pool(name) => format!("{:?}", state.pools[name].value),
+        Key::PoolMembers => format!("{:?}", state.pool_members.as_ref().map(|i| &i.value)),
+        Key::Definition(name) => format!("{:?}", state.definitions[name].value),
+        Key::MonitorConfig(name) => format!("{:?}", state.monitors[name].config.value),
+        Key::MonitorReports(name) => format!("{:?}", state.monitors[name].reports),
     };
     state.keys().into_iter().map(|key| (key.clone(), (state.revision_of(&key), show(&key)))).collect()
 }

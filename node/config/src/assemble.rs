@@ -56,7 +56,16 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         let name = group.name.as_ref()?.get_ref().as_str().into();
         groups.insert(name, assemble_group(group, &settings.networks, &mut spans)?);
     }
-    Some((ClusterConfig { settings, servers, groups }, spans))
+    let config = ClusterConfig {
+        settings,
+        servers,
+        groups,
+        types: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        resources: BTreeMap::new(),
+        monitors: BTreeMap::new(),
+    };
+    Some((config, spans))
 }
 
 fn assemble_group(
@@ -83,6 +92,7 @@ fn assemble_group(
         failover: group.failover,
         failback: group.failback,
         resources,
+        ..GroupConfig::default()
     })
 }
 
@@ -91,17 +101,16 @@ fn assemble_resource(
     networks: &BTreeMap<NetworkName, Network>,
 ) -> Option<ResourceConfig> {
     let named = |name: Spanned<String>| ResourceName::new(name.into_inner());
+    let kind = match resource.kind? {
+        KindDraft::Exec(exec) => ResourceKind::Exec(exec.config),
+        KindDraft::FloatingIp(floating) => ResourceKind::FloatingIp(assemble_address(floating, networks)?),
+    };
     Some(ResourceConfig {
         comment: resource.comment,
         depends_on: resource.depends_on.map(|list| list.into_iter().map(named).collect()),
         on_start_failure: resource.on_start_failure,
         on_stop_failure: resource.on_stop_failure,
-        kind: match resource.kind? {
-            KindDraft::Exec(exec) => ResourceKind::Exec(exec.config),
-            KindDraft::FloatingIp(floating) => {
-                ResourceKind::FloatingIp(assemble_address(floating, networks)?)
-            }
-        },
+        ..ResourceConfig::of(kind)
     })
 }
 

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use tasuki_core::{
-    config::{Automatic, ExecConfig, NetworkUse, StartFailurePolicy, StopFailurePolicy},
+    config::{Automatic, ExecConfig, NetworkUse, StartFailurePolicy, Startup, StopFailurePolicy},
     timing::Timing,
 };
 use toml::Spanned;
@@ -55,7 +55,7 @@ pub(crate) struct GroupDraft {
     pub(crate) name: Option<Name>,
     pub(crate) comment: String,
     pub(crate) servers: Vec<Name>,
-    pub(crate) startup: Automatic,
+    pub(crate) startup: Startup,
     pub(crate) failover: Automatic,
     pub(crate) failback: Automatic,
     pub(crate) resources: Vec<ResourceDraft>,

@@ -15,7 +15,7 @@ use crate::{
     section::{
         cluster::{DEFAULT_HEARTBEAT_PORT, DEFAULT_PORT, DEFAULT_STARTUP_WAIT, derive},
         exec::DEFAULT_TIMEOUT,
-        group::AUTOMATIC,
+        group::{AUTOMATIC, STARTUP},
         network::USES,
         resource::{DEFAULT_STOP_FAILURE, FINAL_ACTIONS, Type, default_start_failure},
     },
@@ -107,7 +107,7 @@ fn write_group(out: &mut String, name: &str, group: &GroupConfig, settings: &Clu
     text(out, "name", name);
     optional_text(out, "comment", &group.comment);
     pair(out, "servers", &list(group.servers.iter().map(|server| quoted(server.as_str()))));
-    text(out, "startup", word(&AUTOMATIC, group.startup));
+    text(out, "startup", word(&STARTUP, group.startup));
     text(out, "failover", word(&AUTOMATIC, group.failover));
     text(out, "failback", word(&AUTOMATIC, group.failback));
     for (name, resource) in &group.resources {

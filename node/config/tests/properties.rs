@@ -104,6 +104,7 @@ fn exec() -> impl Strategy<Value = ExecConfig> {
                 start_timeout: timeouts.0,
                 stop_timeout: timeouts.1,
                 watch: watch && !wait,
+                check: None,
             }
         })
 }
@@ -209,6 +210,7 @@ fn build(
                         },
                         on_stop_failure: StopFailurePolicy { retries: stop.0, last: stop.1 },
                         kind,
+                        ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
                     };
                     (format!("r{r}").as_str().into(), value)
                 })
@@ -220,11 +222,20 @@ fn build(
                 failover: modes.1,
                 failback: modes.2,
                 resources,
+                ..GroupConfig::default()
             };
             (format!("G{g}_x").as_str().into(), value)
         })
         .collect();
-    ClusterConfig { settings, servers: servers_map, groups }
+    ClusterConfig {
+        settings,
+        servers: servers_map,
+        groups,
+        types: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        resources: BTreeMap::new(),
+        monitors: BTreeMap::new(),
+    }
 }
 
 proptest! {

@@ -257,6 +257,11 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         Refusal::ServerInUse(_) => "TSK-1613",
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => "TSK-1614",
         Refusal::Token(_) => "TSK-1640",
+        Refusal::NoSuchMonitor(_) => "TSK-1615",
+        Refusal::StopsOthers { .. } => "TSK-1616",
+        Refusal::Disabled(_) => "TSK-1617",
+        Refusal::Exclusive { .. } => "TSK-1618",
+        Refusal::NotInPool { .. } => "TSK-1619",
     }
 }
 
@@ -281,6 +286,11 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => {
             "this is another cluster than the one meant; check --data or --address"
         }
+        Refusal::NoSuchMonitor(_) => "`tasuki cluster status` shows the monitors",
+        Refusal::StopsOthers { .. } => "stop those first, or say --force to stop them with it",
+        Refusal::Disabled(_) => "`tasuki resource enable` allows it to run again",
+        Refusal::Exclusive { .. } => "move the other exclusive group away first",
+        Refusal::NotInPool { .. } => "name a server of its pools; `tasuki pool status` shows them",
         Refusal::Token(_) => "make a new token with `tasuki cluster token` on a member",
     }
 }

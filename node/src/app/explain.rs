@@ -108,6 +108,8 @@ fn because(state: &State, entry: &GroupEntry) -> Vec<String> {
                 FailureKind::Start => "did not start",
                 FailureKind::Ended => "ended by itself",
                 FailureKind::Stop => "did not stop",
+                FailureKind::Found => "was found failed by a monitor",
+                FailureKind::TooOften => "failed too often",
             };
             said.push(format!("resource {} {what}", failed.resource));
         }

@@ -58,7 +58,7 @@ impl App {
     /// Not allowed, refused, no quorum.
     pub async fn group_stop(&self, by: &Caller, group: GroupName) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
-        self.propose(by, Command::StopGroup { group }).await
+        self.propose(by, Command::StopGroup { group, force: false }).await
     }
 
     /// Wants a group on another server.
@@ -72,7 +72,7 @@ impl App {
         to: Option<ServerName>,
     ) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
-        self.propose(by, Command::MoveGroup { group, to }).await
+        self.propose(by, Command::MoveGroup { group, to, force: false }).await
     }
 
     /// Sets a group's failure counters to zero.

@@ -1,6 +1,6 @@
 //! The registry, read-only.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
@@ -153,6 +153,21 @@ fn item(state: &State, key: &Key) -> Option<ItemView> {
             at: item.at,
         }
     }
+    /// Several objects under one key: shown as one, with the first and the last change of them all.
+    fn several<N: Ord + Serialize, T: Serialize>(
+        key: &Key,
+        items: &BTreeMap<N, Item<T>>,
+    ) -> Option<ItemView> {
+        let values: BTreeMap<&N, &T> = items.iter().map(|(name, item)| (name, &item.value)).collect();
+        let last = items.values().max_by_key(|item| item.modified)?;
+        Some(ItemView {
+            key: key.to_string(),
+            value: serde_json::to_value(&values).unwrap_or_default(),
+            created: items.values().map(|item| item.created).min()?,
+            modified: last.modified,
+            at: last.at,
+        })
+    }
     let group = |name| state.groups.get(name);
     Some(match key {
         Key::Settings => view(key, state.settings.as_ref()?),
@@ -165,6 +180,13 @@ fn item(state: &State, key: &Key) -> Option<ItemView> {
         Key::Report(name) => view(key, group(name)?.report.as_ref()?),
         Key::Failures(name) => view(key, &group(name)?.failures),
         Key::Token(id) => view(key, state.tokens.get(id)?),
+        Key::Type(name) => view(key, state.types.get(name)?),
+        Key::Pool(name) => view(key, state.pools.get(name)?),
+        Key::PoolMembers => view(key, state.pool_members.as_ref()?),
+        Key::Definition(name) => view(key, state.definitions.get(name)?),
+        Key::MonitorConfig(name) => view(key, &state.monitors.get(name)?.config),
+        Key::Facts(name) => several(key, &group(name)?.facts)?,
+        Key::MonitorReports(name) => several(key, &state.monitors.get(name)?.reports)?,
     })
 }
 

@@ -190,6 +190,7 @@ fn group_cell(state: GroupState) -> Cell {
 fn resource_cell(state: ResourceState) -> Cell {
     match state {
         ResourceState::Online => Cell::new("Online", Style::Good),
+        ResourceState::Intermediate => Cell::new("Intermediate", Style::Warn),
         ResourceState::Offline => Cell::new("Offline", Style::Dim),
         ResourceState::OnlinePending => Cell::new("Online Pending", Style::Warn),
         ResourceState::OfflinePending => Cell::new("Offline Pending", Style::Warn),

@@ -19,7 +19,7 @@ use tasuki_actors::handle::{Accepted, Event, NodeStatus, RaftStatus, RegistryErr
 use tasuki_core::{
     config::{
         Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, GroupConfig, HeartbeatPath,
-        Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy,
+        Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy, Startup,
         StopFailurePolicy,
     },
     ids::{BootId, Epoch, Incarnation, Lineage, RaftId, Revision, ServerName, Term},
@@ -76,7 +76,9 @@ pub fn config() -> ClusterConfig {
             start_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(10),
             watch: false,
+            check: None,
         }),
+        ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
     };
     ClusterConfig {
         settings: ClusterSettings {
@@ -107,12 +109,17 @@ pub fn config() -> ClusterConfig {
             GroupConfig {
                 comment: String::new(),
                 servers: vec!["kiki".into(), "lala".into()],
-                startup: Automatic::Auto,
+                startup: Startup::Always,
                 failover: Automatic::Auto,
                 failback: Automatic::Manual,
                 resources: BTreeMap::from([("app".into(), app)]),
+                ..GroupConfig::default()
             },
         )]),
+        types: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        resources: BTreeMap::new(),
+        monitors: BTreeMap::new(),
     }
 }
 

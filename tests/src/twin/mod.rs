@@ -14,7 +14,7 @@ use tasuki_actors::{NodeHandle, NodeOptions, ports::Ports};
 use tasuki_core::{
     config::{
         Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, GroupConfig, HeartbeatPath,
-        Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy,
+        Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy, Startup,
         StopFailurePolicy,
     },
     ids::{Incarnation, Lineage, RaftId, ServerName},
@@ -63,6 +63,7 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
         start_timeout: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(5),
         watch: true,
+        check: None,
     };
     let service = ResourceConfig {
         comment: String::new(),
@@ -70,14 +71,16 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
         on_start_failure: StartFailurePolicy { retries: 1, failovers: 1, last: FinalAction::None },
         on_stop_failure: StopFailurePolicy { retries: 0, last: FinalAction::None },
         kind: ResourceKind::Exec(exec),
+        ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
     };
     let group = GroupConfig {
         comment: String::new(),
         servers: names.clone(),
-        startup: Automatic::Auto,
+        startup: Startup::Always,
         failover: Automatic::Auto,
         failback: Automatic::Manual,
         resources: BTreeMap::from([("service".into(), service)]),
+        ..GroupConfig::default()
     };
     let address = |network: u8, server: usize| {
         std::net::IpAddr::from([127, 9, network, u8::try_from(server).unwrap_or(u8::MAX)])
@@ -110,6 +113,10 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
         },
         servers: names.iter().enumerate().map(|(n, name)| (name.clone(), server(n))).collect(),
         groups: BTreeMap::from([("web".into(), group)]),
+        types: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        resources: BTreeMap::new(),
+        monitors: BTreeMap::new(),
     }
 }
 
@@ -191,7 +198,8 @@ impl Twin {
                 }
             }
         };
-        let handle = tokio::time::timeout(Duration::from_secs(30), opened).await.expect("its store is let go");
+        let handle =
+            tokio::time::timeout(Duration::from_secs(30), opened).await.expect("its store is let go");
         self.wire.plug(server, handle.clone());
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), handle);
     }

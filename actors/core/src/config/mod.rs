@@ -8,10 +8,23 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{GroupName, NetworkName, ResourceName, ServerName},
+    ids::{GroupName, MonitorName, NetworkName, PoolName, ResourceName, ServerName, TypeName},
     time::millis,
     timing::Timing,
 };
+
+mod definition;
+mod dependency;
+pub mod instances;
+mod monitor;
+pub mod pool;
+mod resource_type;
+
+pub use definition::{Cardinality, InstanceOf, PlacementPolicy, ResourceDefinition};
+pub use dependency::{Named, StartDependency, StartKind, StopDependency};
+pub use monitor::{MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget};
+pub use pool::PoolConfig;
+pub use resource_type::{AttributeConfig, TypeConfig, Value, ValueKind};
 
 /// A whole cluster definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +33,20 @@ pub struct ClusterConfig {
     pub settings: ClusterSettings,
     /// Servers, by name.
     pub servers: BTreeMap<ServerName, ServerConfig>,
-    /// Groups, by name.
+    /// Groups, by name: those that operators wrote, not those that definitions make.
     pub groups: BTreeMap<GroupName, GroupConfig>,
+    /// Resource types that users added.
+    #[serde(default)]
+    pub types: BTreeMap<TypeName, TypeConfig>,
+    /// Server pools, without `Free` and `Generic`.
+    #[serde(default)]
+    pub pools: BTreeMap<PoolName, PoolConfig>,
+    /// Resources outside every group.
+    #[serde(default)]
+    pub resources: BTreeMap<ResourceName, ResourceDefinition>,
+    /// Monitors.
+    #[serde(default)]
+    pub monitors: BTreeMap<MonitorName, MonitorConfig>,
 }
 
 /// Settings of the cluster as a whole.
@@ -109,13 +134,106 @@ pub struct GroupConfig {
     /// Servers that may run it; the first is its home.
     pub servers: Vec<ServerName>,
     /// Whether it starts with the cluster.
-    pub startup: Automatic,
+    pub startup: Startup,
     /// Whether it goes elsewhere by itself when its server fails.
     pub failover: Automatic,
     /// Whether it goes home by itself.
     pub failback: Automatic,
     /// Its resources.
     pub resources: BTreeMap<ResourceName, ResourceConfig>,
+    /// Whether it shares its server with other exclusive groups.
+    #[serde(default)]
+    pub exclusive: Exclusive,
+    /// How one of its servers is chosen.
+    #[serde(default)]
+    pub placement: Placement,
+    /// Only servers that are in one of these pools; empty means any.
+    #[serde(default)]
+    pub pools: Vec<PoolName>,
+    /// How much of a server it takes; what balancing adds up.
+    #[serde(default = "one")]
+    pub load: u32,
+    /// Whether anything may start it.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// What it asks of resources outside itself to start.
+    #[serde(default)]
+    pub start: Vec<StartDependency>,
+    /// Which resources outside itself take it down with them.
+    #[serde(default)]
+    pub stop: Vec<StopDependency>,
+    /// The resource whose instance it is, when a definition made it.
+    #[serde(default)]
+    pub instance: Option<InstanceOf>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self {
+            comment: String::new(),
+            servers: Vec::new(),
+            startup: Startup::Always,
+            failover: Automatic::Auto,
+            failback: Automatic::Manual,
+            resources: BTreeMap::new(),
+            exclusive: Exclusive::No,
+            placement: Placement::Ordered,
+            pools: Vec::new(),
+            load: 1,
+            enabled: true,
+            start: Vec::new(),
+            stop: Vec::new(),
+            instance: None,
+        }
+    }
+}
+
+/// Whether a group or resource starts with the cluster (or, bound to a server, with that server).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Startup {
+    /// It does, whatever it was before.
+    #[default]
+    #[serde(alias = "auto")]
+    Always,
+    /// It does if it was wanted before.
+    Restore,
+    /// An operator starts it.
+    #[serde(alias = "manual")]
+    Never,
+}
+
+/// How one of the allowed servers is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// The first of the list that can take it.
+    #[default]
+    Ordered,
+    /// The one with the least load.
+    Balanced,
+}
+
+/// Whether a group keeps its server to itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exclusive {
+    /// It shares it with anything.
+    #[default]
+    No,
+    /// It takes a server without another exclusive group when there is one. After a failover
+    /// without any other choice it shares one rather than not run.
+    Normal,
+    /// It never shares a server with another exclusive group, and rather does not run.
+    Complete,
 }
 
 /// By itself, or only when an operator says so.
@@ -140,8 +258,46 @@ pub struct ResourceConfig {
     pub on_start_failure: StartFailurePolicy,
     /// What to do when it does not stop.
     pub on_stop_failure: StopFailurePolicy,
+    /// Online for this long, its counters start again: UPTIME_THRESHOLD.
+    #[serde(with = "millis", default = "a_minute")]
+    pub uptime_threshold: Duration,
+    /// So many failures within the interval, and it is given up: FAILURE_THRESHOLD. Zero: never.
+    #[serde(default)]
+    pub failure_threshold: u32,
+    /// FAILURE_INTERVAL; zero counts nothing.
+    #[serde(with = "millis", default)]
+    pub failure_interval: Duration,
+    /// The type as it was given, when it is not a built-in one.
+    #[serde(default)]
+    pub type_name: Option<TypeName>,
+    /// What its programs find as `_CRS_NAME`, by name in capitals.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
     /// What it is.
     pub kind: ResourceKind,
+}
+
+fn a_minute() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl ResourceConfig {
+    /// A resource of this kind with everything else at its default: no retries, one failover.
+    #[must_use]
+    pub fn of(kind: ResourceKind) -> Self {
+        Self {
+            comment: String::new(),
+            depends_on: None,
+            on_start_failure: StartFailurePolicy { retries: 0, failovers: 1, last: FinalAction::None },
+            on_stop_failure: StopFailurePolicy { retries: 0, last: FinalAction::None },
+            uptime_threshold: a_minute(),
+            failure_threshold: 0,
+            failure_interval: Duration::ZERO,
+            type_name: None,
+            attributes: BTreeMap::new(),
+            kind,
+        }
+    }
 }
 
 /// The types of resource.
@@ -189,6 +345,43 @@ pub struct ExecConfig {
     pub stop_timeout: Duration,
     /// Asynchronous only: notice by itself when the program ends.
     pub watch: bool,
+    /// How it is looked at while it is online.
+    #[serde(default)]
+    pub check: Option<CheckConfig>,
+}
+
+/// A command that says how a resource does, by its exit code: 0 online, 1 ended, 2 ended as
+/// planned, 3 unknown, 4 intermediate, anything else failed. The first line that it prints is the
+/// resource's STATE_DETAILS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckConfig {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// CHECK_INTERVAL.
+    #[serde(with = "millis")]
+    pub interval: Duration,
+    /// How long it may take.
+    #[serde(with = "millis")]
+    pub timeout: Duration,
+}
+
+impl ExecConfig {
+    /// A synchronous program without a stop command, with everything else at its default.
+    #[must_use]
+    pub fn of(start: Vec<String>) -> Self {
+        Self {
+            start,
+            stop: None,
+            wait: true,
+            user: None,
+            directory: None,
+            environment: BTreeMap::new(),
+            start_timeout: Duration::from_secs(1800),
+            stop_timeout: Duration::from_secs(1800),
+            watch: true,
+            check: None,
+        }
+    }
 }
 
 /// A floating address.
@@ -236,6 +429,8 @@ pub enum FinalAction {
     StopAndReboot,
     /// Stop, then power the machine off.
     StopAndPowerOff,
+    /// Reset the machine at once, without stopping anything first.
+    Reset,
 }
 
 impl ClusterConfig {

@@ -80,16 +80,17 @@ fn factor(why: &Reason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Automatic;
+    use crate::config::{Automatic, Startup};
 
     fn told(server: &str, event: StartEvent, stopping: Option<&Reason>) -> BTreeMap<String, String> {
         let config = GroupConfig {
             comment: String::new(),
             servers: vec!["kiki".into(), "lala".into()],
-            startup: Automatic::Auto,
+            startup: Startup::Always,
             failover: Automatic::Auto,
             failback: Automatic::Manual,
             resources: BTreeMap::new(),
+            ..GroupConfig::default()
         };
         variables(&Situation {
             group: &"web".into(),

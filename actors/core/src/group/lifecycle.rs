@@ -233,7 +233,7 @@ impl Lifecycle {
             actions.push(Action::Start(name.clone()));
         } else {
             self.set(name, ResourceState::OnlineFailure, why, now);
-            self.failed.get_or_insert(FailedResource { resource: name.clone(), kind });
+            self.failed.get_or_insert(FailedResource { resource: name.clone(), kind, monitor: None });
         }
     }
 
@@ -247,7 +247,8 @@ impl Lifecycle {
             actions.push(Action::Stop(name.clone()));
         } else {
             self.set(name, ResourceState::OfflineFailure, why, now);
-            self.failed = Some(FailedResource { resource: name.clone(), kind: FailureKind::Stop });
+            self.failed =
+                Some(FailedResource { resource: name.clone(), kind: FailureKind::Stop, monitor: None });
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     recovery::ladder::{Escalation, escalate},
     registry::{
         Command, Key, State,
+        command::Charge,
         state::{
             ClusterMode, FailedResource, FailureKind, GroupEntry, GroupState, ServerMode, StartEvent, Target,
         },
@@ -127,21 +128,26 @@ impl Group<'_> {
         let (resource, server) = (failed.resource.clone(), owner.clone());
         let reason = match failed.kind {
             FailureKind::Start => Reason::StartFailed { resource: resource.clone(), server },
-            FailureKind::Ended | FailureKind::Stop => {
+            FailureKind::Ended | FailureKind::Stop | FailureKind::Found | FailureKind::TooOften => {
                 Reason::ResourceFailed { resource: resource.clone(), server }
             }
         };
         let step = match failed.kind {
             FailureKind::Stop => Escalation::Final(policy.on_stop_failure.last),
-            FailureKind::Start | FailureKind::Ended => {
+            FailureKind::TooOften => Escalation::Final(FinalAction::None),
+            FailureKind::Start | FailureKind::Ended | FailureKind::Found => {
                 let count = self.entry.failures.value.of(&resource, owner);
                 escalate(policy.on_start_failure, count, config.failover, next.is_some())
             }
         };
         match step {
-            Escalation::FailOver => {
-                Some(self.release(owner, next, reason, StartEvent::Failover, Some(resource)))
-            }
+            Escalation::FailOver => Some(self.release(
+                owner,
+                next,
+                reason,
+                StartEvent::Failover,
+                Some(Charge::Resource(resource)),
+            )),
             Escalation::Wait | Escalation::Final(FinalAction::None) => None,
             Escalation::Final(action) => {
                 let epoch = self.entry.ownership.value.epoch;
@@ -206,7 +212,7 @@ impl Group<'_> {
         to: Option<ServerName>,
         reason: Reason,
         event: StartEvent,
-        charge: Option<crate::ids::ResourceName>,
+        charge: Option<Charge>,
     ) -> Decision {
         let mut also = vec![Key::Presence(owner.clone()), Key::Report(self.name.clone())];
         also.extend(to.iter().cloned().map(Key::Presence));

@@ -37,6 +37,7 @@ fn config(change: impl FnOnce(&mut GroupConfig)) -> ClusterConfig {
         start_timeout: Duration::from_secs(1),
         stop_timeout: Duration::from_secs(1),
         watch: true,
+        check: None,
     };
     let db = ResourceConfig {
         comment: String::new(),
@@ -44,14 +45,16 @@ fn config(change: impl FnOnce(&mut GroupConfig)) -> ClusterConfig {
         on_start_failure: StartFailurePolicy { retries: 0, failovers: 1, last: FinalAction::None },
         on_stop_failure: StopFailurePolicy { retries: 0, last: FinalAction::None },
         kind: ResourceKind::Exec(exec),
+        ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
     };
     let mut web = GroupConfig {
         comment: String::new(),
         servers: vec!["kiki".into(), "lala".into()],
-        startup: Automatic::Auto,
+        startup: Startup::Always,
         failover: Automatic::Auto,
         failback: Automatic::Manual,
         resources: BTreeMap::from([("db".into(), db)]),
+        ..GroupConfig::default()
     };
     change(&mut web);
     let server = |number| ServerConfig { number, comment: String::new(), addresses: BTreeMap::new() };
@@ -72,6 +75,10 @@ fn config(change: impl FnOnce(&mut GroupConfig)) -> ClusterConfig {
             ("mimi".into(), server(3)),
         ]),
         groups: BTreeMap::from([("web".into(), web)]),
+        types: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        resources: BTreeMap::new(),
+        monitors: BTreeMap::new(),
     }
 }
 
@@ -147,7 +154,7 @@ impl Story {
 
     fn report(&mut self, state: GroupState, failed: Option<FailureKind>) {
         let server = ServerName::from(self.owner().unwrap().as_str());
-        let failed = failed.map(|kind| FailedResource { resource: "db".into(), kind });
+        let failed = failed.map(|kind| FailedResource { resource: "db".into(), kind, monitor: None });
         let report = GroupReport { epoch: self.epoch(), server, state, resources: BTreeMap::new(), failed };
         self.tell(Command::Report { group: "web".into(), report });
     }
@@ -225,7 +232,7 @@ fn the_group_stays_where_it_is_when_home_comes_back_unless_failback_is_automatic
 #[test]
 fn r13_a_move_waits_for_the_release() {
     let mut story = Story::running(|_| ());
-    story.tell(Command::MoveGroup { group: "web".into(), to: Some("lala".into()) });
+    story.tell(Command::MoveGroup { group: "web".into(), to: Some("lala".into()), force: false });
     assert_eq!(story.decide(), "", "kiki has not released it yet");
     story.released();
     assert_eq!(story.decide(), "lala owns web, epoch 2 (operator test moved it)");
@@ -236,7 +243,7 @@ fn r13_a_move_waits_for_the_release() {
 #[test]
 fn a_move_whose_destination_dies_goes_elsewhere() {
     let mut story = Story::running(|_| ());
-    story.tell(Command::MoveGroup { group: "web".into(), to: Some("lala".into()) });
+    story.tell(Command::MoveGroup { group: "web".into(), to: Some("lala".into()), force: false });
     story.gone("lala");
     story.released();
     assert_eq!(story.decide(), "kiki owns web, epoch 2 (operator test moved it)");
@@ -274,7 +281,7 @@ fn a_failed_stop_is_never_failed_over_and_its_final_action_takes_the_server_down
     let mut story = Story::running(|g| {
         g.resources.get_mut(&"db".into()).unwrap().on_stop_failure.last = FinalAction::StopAndPowerOff;
     });
-    story.tell(Command::MoveGroup { group: "web".into(), to: None });
+    story.tell(Command::MoveGroup { group: "web".into(), to: None, force: false });
     story.report(GroupState::Error, Some(FailureKind::Stop));
     assert_eq!(story.decide(), "final action of db: StopAndPowerOff (resource db failed on kiki)");
     assert_eq!(story.owner().as_deref(), Some("kiki"), "still owned: some of it may run");
@@ -364,7 +371,7 @@ fn r12_a_decision_is_refused_when_what_it_read_has_moved() {
     story.up("kiki");
     let input = Input { state: &story.state, fit: &story.fit, since_start: story.since_start };
     let decision = decide(&input).remove(0);
-    story.tell(Command::StopGroup { group: "web".into() });
+    story.tell(Command::StopGroup { group: "web".into(), force: false });
     let proposal = Proposal {
         author: Author::Leader("kiki".into()),
         at: WallTime(2),

@@ -4,17 +4,19 @@
 //! registry (R12), by a leader that has been replaced, or by a server that no longer owns what it
 //! speaks of. A refused command changes nothing.
 
+use std::collections::BTreeMap;
+
 use super::{
     Command, Item, Key, Proposal, Refusal, Reply, State,
-    command::{ModeWord, TokenRefusal},
+    command::{Charge, ModeWord, TokenRefusal},
     state::{
-        AfterStop, Assigned, ClusterMode, Failures, GroupEntry, GroupState, Ownership, Presence, ServerEntry,
-        ServerMode, StartEvent, Target, Token, Vacate,
+        AfterStop, Assigned, ClusterMode, Failures, GroupEntry, GroupState, MonitorEntry, Ownership,
+        Presence, ServerEntry, ServerMode, StartEvent, Target, Token, Vacate,
     },
 };
 use crate::{
-    config::{Automatic, ClusterConfig, FinalAction},
-    ids::{Epoch, GroupName, Incarnation, RaftId, Revision, ServerName},
+    config::{ClusterConfig, FinalAction, Startup, instances},
+    ids::{Epoch, GroupName, Incarnation, PoolName, RaftId, Revision, ServerName},
     reason::Reason,
     time::WallTime,
 };
@@ -142,8 +144,9 @@ impl Change<'_> {
             }
             Command::SetMode { mode } => self.set_mode(*mode)?,
             Command::StartGroup { group, on } => self.start_group(group, on.as_ref(), proposal)?,
-            Command::StopGroup { group } => self.stop_group(group, proposal)?,
-            Command::MoveGroup { group, to } => self.move_group(group, to.as_ref(), proposal)?,
+            Command::FillPools { members } => self.fill_pools(members),
+            Command::StopGroup { group, .. } => self.stop_group(group, proposal)?,
+            Command::MoveGroup { group, to, .. } => self.move_group(group, to.as_ref(), proposal)?,
             Command::Assign { group, server, epoch, event } => {
                 self.assign(group, server, *epoch, *event, proposal)?;
             }
@@ -152,8 +155,11 @@ impl Change<'_> {
                 if self.group(group)?.ownership.value.release.is_some() {
                     return Err(Refusal::Busy(group.clone()));
                 }
-                if let Some(resource) = charge {
-                    self.change_failures(group, |f| f.of_mut(resource, &owner).failovers += 1);
+                if let Some(charge) = charge {
+                    self.change_failures(group, |f| match charge {
+                        Charge::Resource(resource) => f.of_mut(resource, &owner).failovers += 1,
+                        Charge::Monitor(monitor) => f.of_monitor_mut(monitor, &owner).failovers += 1,
+                    });
                 }
                 let reason = proposal.reason.clone().unwrap_or(Reason::StillWanted);
                 let release = Vacate { to: to.clone(), reason, event: *event };
@@ -183,6 +189,24 @@ impl Change<'_> {
                 self.owned_by_at(group, server, *epoch)?;
                 self.change_failures(group, |f| f.of_mut(resource, server).retries += 1);
             }
+            Command::CountRestart { group, epoch, monitor, server, .. } => {
+                self.owned_by_at(group, server, *epoch)?;
+                self.change_failures(group, |f| f.of_monitor_mut(monitor, server).retries += 1);
+            }
+            Command::MonitorReport { monitor, server, report } => {
+                let entry = self.state.monitors.get(monitor);
+                let entry = entry.ok_or_else(|| Refusal::NoSuchMonitor(monitor.clone()))?;
+                self.presence(server)?;
+                if entry.reports.get(server).is_some_and(|known| known.value == *report) {
+                    return Ok(());
+                }
+                let key = Key::MonitorReports(monitor.clone());
+                let item =
+                    self.renewed(report.clone(), key, |s| s.monitors.get(monitor)?.reports.get(server));
+                if let Some(entry) = self.state.monitors.get_mut(monitor) {
+                    entry.reports.insert(server.clone(), item);
+                }
+            }
             Command::Steady { group, epoch, resource } => {
                 self.owner_at(group, *epoch)?;
                 self.change_failures(group, |f| {
@@ -197,7 +221,7 @@ impl Change<'_> {
                 let after = match action {
                     FinalAction::None => None,
                     FinalAction::Stop => Some(AfterStop::Nothing),
-                    FinalAction::StopAndReboot => Some(AfterStop::Reboot),
+                    FinalAction::StopAndReboot | FinalAction::Reset => Some(AfterStop::Reboot),
                     FinalAction::StopAndPowerOff => Some(AfterStop::PowerOff),
                 };
                 if let Some(after) = after {
@@ -456,6 +480,7 @@ impl Change<'_> {
     /// Replaces the wishes. Only objects that differ get a new revision, so that what is decided
     /// about one group does not depend on edits to another.
     fn set_config(&mut self, config: &ClusterConfig) {
+        self.set_catalogue(config);
         if self.state.settings.as_ref().map(|s| &s.value) != Some(&config.settings) {
             let item = self.renewed(config.settings.clone(), Key::Settings, |s| s.settings.as_ref());
             self.state.settings = Some(item);
@@ -483,8 +508,43 @@ impl Change<'_> {
         self.set_groups(config);
     }
 
+    /// Types, pools, definitions and monitors.
+    fn set_catalogue(&mut self, config: &ClusterConfig) {
+        let (next, at) = (self.state.revision.next(), self.at);
+        let keys = &mut self.keys;
+        replace(&mut self.state.types, &config.types, next, at, |name| keys.push(Key::Type(name)));
+        replace(&mut self.state.pools, &config.pools, next, at, |name| keys.push(Key::Pool(name)));
+        replace(&mut self.state.definitions, &config.resources, next, at, |name| {
+            keys.push(Key::Definition(name));
+        });
+        self.state.monitors.retain(|name, _| {
+            let stays = config.monitors.contains_key(name);
+            if !stays {
+                keys.push(Key::MonitorConfig(name.clone()));
+            }
+            stays
+        });
+        for (name, monitor) in &config.monitors {
+            let known = self.state.monitors.get(name);
+            if known.is_some_and(|known| known.config.value == *monitor) {
+                continue;
+            }
+            let created = known.map_or(next, |known| known.config.created);
+            let config = Item { value: monitor.clone(), created, modified: next, at };
+            keys.push(Key::MonitorConfig(name.clone()));
+            // What was found by other rules says nothing any more.
+            self.state.monitors.insert(name.clone(), MonitorEntry { config, reports: BTreeMap::new() });
+        }
+    }
+
+    fn fill_pools(&mut self, members: &BTreeMap<ServerName, PoolName>) {
+        let item = self.renewed(members.clone(), Key::PoolMembers, |s| s.pool_members.as_ref());
+        self.state.pool_members = Some(item);
+    }
+
     fn set_groups(&mut self, config: &ClusterConfig) {
-        for (name, group) in &config.groups {
+        let units = instances::units(config);
+        for (name, group) in &units {
             let known = self.state.groups.get(name).and_then(|g| g.config.as_ref());
             if known.is_some_and(|known| known.value == *group) {
                 continue;
@@ -492,8 +552,8 @@ impl Change<'_> {
             let key = Key::GroupConfig(name.clone());
             let item = self.renewed(group.clone(), key, |s| s.groups.get(name)?.config.as_ref());
             let target = match group.startup {
-                Automatic::Auto => Target::Online,
-                Automatic::Manual => Target::Offline,
+                Startup::Always | Startup::Restore => Target::Online,
+                Startup::Never => Target::Offline,
             };
             if let Some(known) = self.state.groups.get_mut(name) {
                 let comes_back = known.config.is_none();
@@ -514,13 +574,13 @@ impl Change<'_> {
                 ownership: self.fresh(ownership, Key::Ownership(name.clone())),
                 report: None,
                 failures: self.fresh(Failures::default(), Key::Failures(name.clone())),
+                facts: BTreeMap::new(),
             };
             self.state.groups.insert(name.clone(), entry);
         }
         // A group that was taken out is stopped by its owner first; its record goes with the release.
-        let taken_out = |(name, group): &(&GroupName, &GroupEntry)| {
-            group.config.is_some() && !config.groups.contains_key(*name)
-        };
+        let taken_out =
+            |(name, group): &(&GroupName, &GroupEntry)| group.config.is_some() && !units.contains_key(*name);
         let gone: Vec<GroupName> =
             self.state.groups.iter().filter(taken_out).map(|(name, _)| name.clone()).collect();
         for name in gone {
@@ -683,6 +743,32 @@ fn changed<T: Clone + PartialEq>(
     }
     (item.modified, item.at) = (revision, at);
     true
+}
+
+/// Makes `kept` hold what `wanted` says; only what differs gets a new revision.
+fn replace<K: Clone + Ord, T: Clone + PartialEq>(
+    kept: &mut BTreeMap<K, Item<T>>,
+    wanted: &BTreeMap<K, T>,
+    modified: Revision,
+    at: WallTime,
+    mut touched: impl FnMut(K),
+) {
+    kept.retain(|name, _| {
+        let stays = wanted.contains_key(name);
+        if !stays {
+            touched(name.clone());
+        }
+        stays
+    });
+    for (name, value) in wanted {
+        let known = kept.get(name);
+        if known.is_some_and(|known| known.value == *value) {
+            continue;
+        }
+        let created = known.map_or(modified, |known| known.created);
+        touched(name.clone());
+        kept.insert(name.clone(), Item { value: value.clone(), created, modified, at });
+    }
 }
 
 #[cfg(test)]

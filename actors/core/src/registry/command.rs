@@ -1,16 +1,19 @@
 //! Every command that can be in the log, and what `apply` answers.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Author, Key,
-    state::{AfterStop, ClusterMode, FailureKind, GroupReport, StartEvent},
+    state::{AfterStop, ClusterMode, FailureKind, GroupReport, MonitorReport, StartEvent},
 };
 use crate::{
     config::{ClusterConfig, FinalAction},
-    ids::{BootId, Epoch, GroupName, Incarnation, Lineage, RaftId, ResourceName, Revision, ServerName},
+    ids::{
+        BootId, Epoch, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId, ResourceName,
+        Revision, ServerName,
+    },
     reason::Reason,
     time::WallTime,
 };
@@ -113,10 +116,18 @@ pub enum Command {
         /// Where, when they chose.
         on: Option<ServerName>,
     },
+    /// The leader fills the server pools: the whole membership.
+    FillPools {
+        /// Which server is in which pool; those not named are in `Free`.
+        members: BTreeMap<ServerName, PoolName>,
+    },
     /// An operator wants a group offline.
     StopGroup {
         /// Which.
         group: GroupName,
+        /// Also when that stops others that depend on it.
+        #[serde(default)]
+        force: bool,
     },
     /// An operator wants a group elsewhere.
     MoveGroup {
@@ -124,6 +135,9 @@ pub enum Command {
         group: GroupName,
         /// Where; the next allowed server otherwise.
         to: Option<ServerName>,
+        /// Also when that stops others that depend on it.
+        #[serde(default)]
+        force: bool,
     },
     /// Placement gives a group that nobody owns to a server.
     Assign {
@@ -146,8 +160,8 @@ pub enum Command {
         to: Option<ServerName>,
         /// What its programs will be told there.
         event: StartEvent,
-        /// The failed resource whose failover is used up by this.
-        charge: Option<ResourceName>,
+        /// Whose failover is used up by this.
+        charge: Option<Charge>,
     },
     /// The owner has stopped a group and no longer owns it (R13).
     Released {
@@ -178,6 +192,28 @@ pub enum Command {
         /// Of what.
         kind: FailureKind,
     },
+    /// The owner restarts what a monitor found bad, and counts it.
+    CountRestart {
+        /// Which group.
+        group: GroupName,
+        /// Under which epoch.
+        epoch: Epoch,
+        /// Whose finding.
+        monitor: MonitorName,
+        /// Which resource failed by it.
+        resource: ResourceName,
+        /// On which server.
+        server: ServerName,
+    },
+    /// What a server's monitor finds has changed.
+    MonitorReport {
+        /// Which monitor.
+        monitor: MonitorName,
+        /// Where.
+        server: ServerName,
+        /// What.
+        report: MonitorReport,
+    },
     /// A resource has run long enough: its counters start again.
     Steady {
         /// Which group.
@@ -203,6 +239,16 @@ pub enum Command {
         /// Which group.
         group: GroupName,
     },
+}
+
+/// Whose failover a release uses up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Charge {
+    /// A resource's.
+    Resource(ResourceName),
+    /// A monitor's.
+    Monitor(MonitorName),
 }
 
 /// What `apply` answers.
@@ -319,9 +365,45 @@ pub enum Refusal {
     /// A configuration that would take a server out that has joined.
     #[error("server {0} has joined and cannot be left out of the configuration")]
     ServerInUse(ServerName),
+    /// No such monitor.
+    #[error("no monitor is called {0}")]
+    NoSuchMonitor(MonitorName),
+    /// Stopping it would stop others that run.
+    #[error("stopping {group} would stop {}, which depend on it", list(.dependents))]
+    StopsOthers {
+        /// Which group.
+        group: GroupName,
+        /// What would stop with it.
+        dependents: Vec<GroupName>,
+    },
+    /// It is disabled.
+    #[error("{0} is disabled")]
+    Disabled(GroupName),
+    /// An exclusive group is there already.
+    #[error("group {group} does not share {server} with {other}")]
+    Exclusive {
+        /// Which group.
+        group: GroupName,
+        /// Where not.
+        server: ServerName,
+        /// Who is there.
+        other: GroupName,
+    },
+    /// The server is in none of its pools.
+    #[error("{server} is in no server pool that {group} may use")]
+    NotInPool {
+        /// Which group.
+        group: GroupName,
+        /// Where not.
+        server: ServerName,
+    },
     /// The cluster is not in a mode in which this makes sense.
     #[error("the cluster is {0}")]
     WrongMode(ModeWord),
+}
+
+fn list(groups: &[GroupName]) -> String {
+    groups.iter().map(GroupName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// A mode as a word.
@@ -382,9 +464,16 @@ impl fmt::Display for Command {
             Self::SetMode { mode } => write!(f, "cluster is {}", ModeWord(*mode)),
             Self::StartGroup { group, on: Some(server) } => write!(f, "start {group} on {server}"),
             Self::StartGroup { group, on: None } => write!(f, "start {group}"),
-            Self::StopGroup { group } => write!(f, "stop {group}"),
-            Self::MoveGroup { group, to: Some(server) } => write!(f, "move {group} to {server}"),
-            Self::MoveGroup { group, to: None } => write!(f, "move {group}"),
+            Self::FillPools { members } => write!(f, "{} servers are in pools", members.len()),
+            Self::CountRestart { resource, monitor, server, .. } => {
+                write!(f, "{monitor} has {resource} restarted on {server}")
+            }
+            Self::MonitorReport { monitor, server, report } => {
+                write!(f, "monitor {monitor} is {} on {server}", report.state)
+            }
+            Self::StopGroup { group, .. } => write!(f, "stop {group}"),
+            Self::MoveGroup { group, to: Some(server), .. } => write!(f, "move {group} to {server}"),
+            Self::MoveGroup { group, to: None, .. } => write!(f, "move {group}"),
             Self::Assign { group, server, epoch, .. } => {
                 write!(f, "{server} owns {group}, epoch {epoch}")
             }

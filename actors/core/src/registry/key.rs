@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{GroupName, ServerName};
+use crate::ids::{GroupName, MonitorName, PoolName, ResourceName, ServerName, TypeName};
 
 /// Names one object of the registry. Written as a path: `groups/web/ownership`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,6 +27,20 @@ pub enum Key {
     Report(GroupName),
     /// `groups/NAME/failures`: what the recovery ladder counts.
     Failures(GroupName),
+    /// `groups/NAME/facts`: what is remembered of its resources' starts and stops.
+    Facts(GroupName),
+    /// `types/NAME`: a resource type that a user added.
+    Type(TypeName),
+    /// `pools/NAME`: a server pool.
+    Pool(PoolName),
+    /// `cluster/pools`: which server is in which pool.
+    PoolMembers,
+    /// `resources/NAME`: a resource outside every group.
+    Definition(ResourceName),
+    /// `monitors/NAME/config`
+    MonitorConfig(MonitorName),
+    /// `monitors/NAME/reports`: what the servers found.
+    MonitorReports(MonitorName),
     /// `tokens/ID`: a one-time token for a server that wants to join.
     Token(String),
 }
@@ -43,6 +57,13 @@ impl fmt::Display for Key {
             Self::Ownership(group) => write!(f, "groups/{group}/ownership"),
             Self::Report(group) => write!(f, "groups/{group}/report"),
             Self::Failures(group) => write!(f, "groups/{group}/failures"),
+            Self::Facts(group) => write!(f, "groups/{group}/facts"),
+            Self::Type(name) => write!(f, "types/{name}"),
+            Self::Pool(pool) => write!(f, "pools/{pool}"),
+            Self::PoolMembers => f.write_str("cluster/pools"),
+            Self::Definition(resource) => write!(f, "resources/{resource}"),
+            Self::MonitorConfig(monitor) => write!(f, "monitors/{monitor}/config"),
+            Self::MonitorReports(monitor) => write!(f, "monitors/{monitor}/reports"),
             Self::Token(id) => write!(f, "tokens/{id}"),
         }
     }
@@ -52,8 +73,9 @@ impl fmt::Display for Key {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} names no registry key; keys look like cluster/settings, cluster/mode, \
-     servers/NAME/{{config,presence}}, groups/NAME/{{config,target,ownership,report,failures}} \
-     or tokens/ID"
+     cluster/pools, servers/NAME/{{config,presence}}, \
+     groups/NAME/{{config,target,ownership,report,failures,facts}}, types/NAME, pools/NAME, \
+     resources/NAME, monitors/NAME/{{config,reports}} or tokens/ID"
 )]
 pub struct UnknownKey(pub String);
 
@@ -72,6 +94,13 @@ impl FromStr for Key {
             ["groups", name, "ownership"] => Self::Ownership(name.into()),
             ["groups", name, "report"] => Self::Report(name.into()),
             ["groups", name, "failures"] => Self::Failures(name.into()),
+            ["groups", name, "facts"] => Self::Facts(name.into()),
+            ["types", name] => Self::Type(name.into()),
+            ["pools", name] => Self::Pool(name.into()),
+            ["cluster", "pools"] => Self::PoolMembers,
+            ["resources", name] => Self::Definition(name.into()),
+            ["monitors", name, "config"] => Self::MonitorConfig(name.into()),
+            ["monitors", name, "reports"] => Self::MonitorReports(name.into()),
             ["tokens", id] => Self::Token(id.to_owned()),
             _ => return Err(UnknownKey(path.to_owned())),
         })
@@ -95,6 +124,13 @@ mod tests {
             Key::Ownership(group()),
             Key::Report(group()),
             Key::Failures(group()),
+            Key::Facts(group()),
+            Key::Type("webapp".into()),
+            Key::Pool("front".into()),
+            Key::PoolMembers,
+            Key::Definition("db".into()),
+            Key::MonitorConfig("ping".into()),
+            Key::MonitorReports("ping".into()),
             Key::Token("t1".into()),
         ] {
             assert_eq!(key.to_string().parse(), Ok(key));

@@ -20,6 +20,19 @@ impl State {
             keys.push(Key::Ownership(name.clone()));
             keys.extend(group.report.as_ref().map(|_| Key::Report(name.clone())));
             keys.push(Key::Failures(name.clone()));
+            if !group.facts.is_empty() {
+                keys.push(Key::Facts(name.clone()));
+            }
+        }
+        keys.extend(self.types.keys().cloned().map(Key::Type));
+        keys.extend(self.pools.keys().cloned().map(Key::Pool));
+        keys.extend(self.pool_members.as_ref().map(|_| Key::PoolMembers));
+        keys.extend(self.definitions.keys().cloned().map(Key::Definition));
+        for (name, monitor) in &self.monitors {
+            keys.push(Key::MonitorConfig(name.clone()));
+            if !monitor.reports.is_empty() {
+                keys.push(Key::MonitorReports(name.clone()));
+            }
         }
         keys.extend(self.tokens.keys().map(|id| Key::Token(id.clone())));
         keys
@@ -31,7 +44,21 @@ impl State {
         let settings = self.settings.iter().map(|item| item.modified);
         let servers = self.servers.values().map(|server| server.config.modified);
         let groups = self.groups.values().filter_map(|group| Some(group.config.as_ref()?.modified));
-        settings.chain(servers).chain(groups).max().unwrap_or_default()
+        let types = self.types.values().map(|item| item.modified);
+        let pools = self.pools.values().map(|item| item.modified);
+        let resources = self.definitions.values().map(|item| item.modified);
+        let monitors = self.monitors.values().map(|monitor| monitor.config.modified);
+        let version = self.versions.back().map(|version| version.revision);
+        settings
+            .chain(servers)
+            .chain(groups)
+            .chain(types)
+            .chain(pools)
+            .chain(resources)
+            .chain(monitors)
+            .chain(version)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The configuration as it was pushed last; `None` before the registry was initialised.
@@ -44,7 +71,12 @@ impl State {
                 .groups
                 .iter()
                 .filter_map(|(n, g)| Some((n.clone(), g.config.as_ref()?.value.clone())))
+                .filter(|(_, group)| group.instance.is_none())
                 .collect(),
+            types: self.types.iter().map(|(n, item)| (n.clone(), item.value.clone())).collect(),
+            pools: self.pools.iter().map(|(n, item)| (n.clone(), item.value.clone())).collect(),
+            resources: self.definitions.iter().map(|(n, item)| (n.clone(), item.value.clone())).collect(),
+            monitors: self.monitors.iter().map(|(n, m)| (n.clone(), m.config.value.clone())).collect(),
         })
     }
 }

@@ -10,14 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use super::{Author, Change, Item, Key};
 use crate::{
-    config::{ClusterSettings, GroupConfig, ServerConfig},
-    ids::{BootId, Epoch, GroupName, Incarnation, Lineage, RaftId, ResourceName, Revision, ServerName},
+    config::{
+        ClusterConfig, ClusterSettings, GroupConfig, MonitorConfig, PoolConfig, ResourceDefinition,
+        ServerConfig, TypeConfig,
+    },
+    ids::{
+        BootId, Epoch, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId, ResourceName,
+        Revision, ServerName, TypeName,
+    },
     reason::Reason,
     time::WallTime,
 };
 
 /// The changes that `history` keeps.
 pub const HISTORY_LIMIT: usize = 2000;
+
+/// The configurations that `config diff` and `config rollback` can reach.
+pub const VERSIONS_LIMIT: usize = 30;
+
+/// The failures that are kept of one resource.
+pub const FAILURES_LIMIT: usize = 20;
 
 /// Everything that the servers agree on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +44,26 @@ pub struct State {
     pub mode: Option<Item<ClusterMode>>,
     /// Servers, by name.
     pub servers: BTreeMap<ServerName, ServerEntry>,
-    /// Groups, by name.
+    /// Groups, by name: those that operators wrote and those that definitions made.
     pub groups: BTreeMap<GroupName, GroupEntry>,
+    /// Resource types that users added.
+    #[serde(default)]
+    pub types: BTreeMap<TypeName, Item<TypeConfig>>,
+    /// Server pools, without `Free` and `Generic`.
+    #[serde(default)]
+    pub pools: BTreeMap<PoolName, Item<PoolConfig>>,
+    /// Which server is in which pool; a server that is not here is in `Free`.
+    #[serde(default)]
+    pub pool_members: Option<Item<BTreeMap<ServerName, PoolName>>>,
+    /// Resources outside every group.
+    #[serde(default)]
+    pub definitions: BTreeMap<ResourceName, Item<ResourceDefinition>>,
+    /// Monitors, by name.
+    #[serde(default)]
+    pub monitors: BTreeMap<MonitorName, MonitorEntry>,
+    /// The last [`VERSIONS_LIMIT`] configurations, oldest first.
+    #[serde(default)]
+    pub versions: VecDeque<Arc<ConfigVersion>>,
     /// Join tokens that were issued, by id.
     pub tokens: BTreeMap<String, Item<Token>>,
     /// The highest Raft id that was ever given out.
@@ -121,6 +151,86 @@ pub struct GroupEntry {
     pub report: Option<Item<GroupReport>>,
     /// What the recovery ladder counts.
     pub failures: Item<Failures>,
+    /// What is remembered of its resources' starts and stops.
+    #[serde(default)]
+    pub facts: BTreeMap<ResourceName, Item<Facts>>,
+}
+
+/// What is remembered of one resource's starts and stops.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// How often it came online: INCARNATION.
+    pub starts: u64,
+    /// The change at which it came online last.
+    pub rose: Revision,
+    /// When that was: LAST_RESTART.
+    pub last_restart: WallTime,
+    /// Where that was: LAST_SERVER.
+    pub last_server: Option<ServerName>,
+    /// How long its last start took, in milliseconds.
+    pub start_took: Option<u64>,
+    /// How long its last stop took, in milliseconds.
+    pub stop_took: Option<u64>,
+}
+
+/// One monitor: the wish and what the servers found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorEntry {
+    /// As configured.
+    pub config: Item<MonitorConfig>,
+    /// What each server that looks found last.
+    #[serde(default)]
+    pub reports: BTreeMap<ServerName, Item<MonitorReport>>,
+}
+
+/// What one server's monitor found last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorReport {
+    /// In the words that operators read.
+    pub state: MonitorState,
+    /// What there is to say about it.
+    pub detail: String,
+}
+
+/// The state of a monitor on one server, or of all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MonitorState {
+    /// What it looks at is well.
+    Normal,
+    /// On some servers it is not.
+    Caution,
+    /// It is not.
+    Error,
+    /// It does not look here, or not now.
+    Unused,
+    /// It has not looked yet.
+    Unknown,
+}
+
+impl fmt::Display for MonitorState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Normal => "Normal",
+            Self::Caution => "Caution",
+            Self::Error => "Error",
+            Self::Unused => "Unused",
+            Self::Unknown => "Unknown",
+        })
+    }
+}
+
+/// One configuration as it was pushed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigVersion {
+    /// The change that brought it.
+    pub revision: Revision,
+    /// When.
+    pub at: WallTime,
+    /// Who.
+    pub author: Author,
+    /// The whole of it.
+    pub config: ClusterConfig,
 }
 
 /// Wanted online or offline.
@@ -205,6 +315,9 @@ pub struct FailedResource {
     pub resource: ResourceName,
     /// What failed.
     pub kind: FailureKind,
+    /// The monitor that found it, and whose recovery rules hold.
+    #[serde(default)]
+    pub monitor: Option<MonitorName>,
 }
 
 /// What failed.
@@ -217,6 +330,10 @@ pub enum FailureKind {
     Ended,
     /// It did not stop.
     Stop,
+    /// A monitor found it bad.
+    Found,
+    /// It failed too often within its interval.
+    TooOften,
 }
 
 /// The state of a group, in the words that operators read.
@@ -254,6 +371,8 @@ pub struct ResourceReport {
 pub enum ResourceState {
     /// It runs.
     Online,
+    /// It runs, but does not give its service.
+    Intermediate,
     /// It does not.
     Offline,
     /// Starting.
@@ -273,6 +392,23 @@ pub enum ResourceState {
 pub struct Failures {
     /// The counters.
     pub counts: BTreeMap<ResourceName, BTreeMap<ServerName, FailureCount>>,
+    /// The counters of monitors whose recovery target is here; restarts stand as retries.
+    #[serde(default)]
+    pub monitors: BTreeMap<MonitorName, BTreeMap<ServerName, FailureCount>>,
+    /// The last failures of each resource, oldest first: FAILURE_HISTORY.
+    #[serde(default)]
+    pub history: BTreeMap<ResourceName, VecDeque<FailureRecord>>,
+}
+
+/// One failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureRecord {
+    /// When.
+    pub at: WallTime,
+    /// Where.
+    pub server: ServerName,
+    /// What.
+    pub kind: FailureKind,
 }
 
 impl Failures {
@@ -280,6 +416,16 @@ impl Failures {
     #[must_use]
     pub fn of(&self, resource: &ResourceName, server: &ServerName) -> FailureCount {
         self.counts.get(resource).and_then(|by| by.get(server)).copied().unwrap_or_default()
+    }
+
+    /// The counters of one monitor on one server.
+    #[must_use]
+    pub fn of_monitor(&self, monitor: &MonitorName, server: &ServerName) -> FailureCount {
+        self.monitors.get(monitor).and_then(|by| by.get(server)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn of_monitor_mut(&mut self, monitor: &MonitorName, server: &ServerName) -> &mut FailureCount {
+        self.monitors.entry(monitor.clone()).or_default().entry(server.clone()).or_default()
     }
 
     pub(crate) fn of_mut(&mut self, resource: &ResourceName, server: &ServerName) -> &mut FailureCount {
@@ -326,6 +472,19 @@ impl State {
             Key::Ownership(name) => at(self.groups.get(name).map(|g| &g.ownership)),
             Key::Report(name) => at(self.groups.get(name).and_then(|g| g.report.as_ref())),
             Key::Failures(name) => at(self.groups.get(name).map(|g| &g.failures)),
+            Key::Facts(name) => {
+                let facts = self.groups.get(name).map(|g| g.facts.values().map(|item| item.modified));
+                facts.and_then(Iterator::max).unwrap_or_default()
+            }
+            Key::Type(name) => at(self.types.get(name)),
+            Key::Pool(name) => at(self.pools.get(name)),
+            Key::PoolMembers => at(self.pool_members.as_ref()),
+            Key::Definition(name) => at(self.definitions.get(name)),
+            Key::MonitorConfig(name) => at(self.monitors.get(name).map(|m| &m.config)),
+            Key::MonitorReports(name) => {
+                let reports = self.monitors.get(name).map(|m| m.reports.values().map(|item| item.modified));
+                reports.and_then(Iterator::max).unwrap_or_default()
+            }
             Key::Token(id) => at(self.tokens.get(id)),
         }
     }
@@ -395,6 +554,7 @@ impl fmt::Display for ResourceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Online => "Online",
+            Self::Intermediate => "Intermediate",
             Self::Offline => "Offline",
             Self::OnlinePending => "Online Pending",
             Self::OfflinePending => "Offline Pending",

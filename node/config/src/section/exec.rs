@@ -36,6 +36,7 @@ pub(crate) fn read(section: &Section<'_>) -> Option<ExecDraft> {
         start_timeout: timeout(section, "start_timeout"),
         stop_timeout: timeout(section, "stop_timeout"),
         watch: watch.map_or(!wait, Spanned::into_inner),
+        check: None,
     };
     let stop_span = config.stop.as_ref().map(|_| section.key_span("stop"));
     let config = ExecConfig { start: start?, ..config };

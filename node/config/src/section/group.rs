@@ -1,11 +1,15 @@
 //! `[[group]]`: what moves from server to server as one.
 
-use tasuki_core::config::Automatic;
+use tasuki_core::config::{Automatic, Startup};
 use toml::Spanned;
 
 use crate::{draft::GroupDraft, problem::Code, reader::Section, section::resource};
 
-/// The words of `startup`, `failover` and `failback`.
+/// The words of `startup`.
+pub(crate) const STARTUP: [(&str, Startup); 3] =
+    [("auto", Startup::Always), ("restore", Startup::Restore), ("manual", Startup::Never)];
+
+/// The words of `failover` and `failback`.
 pub(crate) const AUTOMATIC: [(&str, Automatic); 2] =
     [("auto", Automatic::Auto), ("manual", Automatic::Manual)];
 
@@ -18,7 +22,7 @@ pub(crate) fn read(section: Section<'_>) -> GroupDraft {
         name: section.string("name"),
         comment: section.comment(),
         servers: servers(&section),
-        startup: automatic("startup", Automatic::Auto),
+        startup: section.choice("startup", &STARTUP).map_or(Startup::Always, Spanned::into_inner),
         failover: automatic("failover", Automatic::Auto),
         failback: automatic("failback", Automatic::Manual),
         resources: section.tables("resource", "[[group.resource]]").into_iter().map(resource::read).collect(),

@@ -94,6 +94,7 @@ words!(group_state_out, group_state_in, GroupState, wire::RunState, {
 });
 words!(resource_state_out, resource_state_in, ResourceState, wire::RunState, {
     ResourceState::Online => wire::RunState::Online => ResourceState::Online,
+    ResourceState::Intermediate => wire::RunState::Intermediate => ResourceState::Intermediate,
     ResourceState::Offline => wire::RunState::Offline => ResourceState::Offline,
     ResourceState::OnlinePending => wire::RunState::OnlinePending => ResourceState::OnlinePending,
     ResourceState::OfflinePending => wire::RunState::OfflinePending => ResourceState::OfflinePending,

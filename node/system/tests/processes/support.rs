@@ -93,5 +93,6 @@ pub fn config(start: &Path, wait: bool) -> ExecConfig {
         start_timeout: Duration::from_secs(10),
         stop_timeout: Duration::from_secs(10),
         watch: !wait,
+        check: None,
     }
 }

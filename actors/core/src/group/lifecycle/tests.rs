@@ -5,7 +5,7 @@
 use super::*;
 use crate::config::{
     Automatic, ExecConfig, FinalAction, FloatingIpConfig, ResourceConfig, ResourceKind, StartFailurePolicy,
-    StopFailurePolicy,
+    Startup, StopFailurePolicy,
 };
 
 fn resource(kind: ResourceKind, retries: u32) -> ResourceConfig {
@@ -15,6 +15,7 @@ fn resource(kind: ResourceKind, retries: u32) -> ResourceConfig {
         on_start_failure: StartFailurePolicy { retries, failovers: 1, last: FinalAction::None },
         on_stop_failure: StopFailurePolicy { retries: 0, last: FinalAction::None },
         kind,
+        ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
     }
 }
 
@@ -29,6 +30,7 @@ fn exec() -> ResourceKind {
         start_timeout: Duration::from_secs(1),
         stop_timeout: Duration::from_secs(1),
         watch: true,
+        check: None,
     })
 }
 
@@ -49,7 +51,7 @@ fn group() -> Lifecycle {
     let config = GroupConfig {
         comment: String::new(),
         servers: vec!["kiki".into(), "lala".into()],
-        startup: Automatic::Auto,
+        startup: Startup::Always,
         failover: Automatic::Auto,
         failback: Automatic::Manual,
         resources: BTreeMap::from([
@@ -57,6 +59,7 @@ fn group() -> Lifecycle {
             ("db".into(), resource(exec(), 1)),
             ("watch".into(), watch),
         ]),
+        ..GroupConfig::default()
     };
     Lifecycle::new(config, &"kiki".into(), &Failures::default(), Timestamp(0))
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
-    config::{ClusterSettings, GroupConfig, ServerConfig},
+    config::{Automatic, ClusterSettings, GroupConfig, ServerConfig},
     ids::{BootId, Lineage, ResourceName, Revision},
     registry::{
         Author,
@@ -26,10 +26,11 @@ fn group(servers: &[&str]) -> GroupConfig {
     GroupConfig {
         comment: String::new(),
         servers: servers.iter().map(|name| (*name).into()).collect(),
-        startup: Automatic::Auto,
+        startup: Startup::Always,
         failover: Automatic::Auto,
         failback: Automatic::Manual,
         resources: BTreeMap::new(),
+        ..GroupConfig::default()
     }
 }
 
@@ -51,6 +52,10 @@ fn config() -> ClusterConfig {
             ("web".into(), group(&["kiki", "lala"])),
             ("mail".into(), group(&["lala", "kiki"])),
         ]),
+        types: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        resources: BTreeMap::new(),
+        monitors: BTreeMap::new(),
     }
 }
 
@@ -302,7 +307,7 @@ fn r12_a_decision_on_an_object_that_moved_is_refused() {
     let mut play = Play::all_up();
     let key = Key::Target(web());
     let then = play.revision_of(&key);
-    play.ok(Command::StopGroup { group: web() });
+    play.ok(Command::StopGroup { group: web(), force: false });
     let mut late = proposal(&play.state, assign("web", "kiki", 1));
     late.read = vec![(key.clone(), then)];
     let before = play.state.clone();
@@ -316,7 +321,7 @@ fn r12_other_objects_do_not_matter() {
     let mut play = Play::all_up();
     let mut decided = proposal(&play.state, assign("web", "kiki", 1));
     decided.read = vec![(Key::Target(web()), play.revision_of(&Key::Target(web())))];
-    play.ok(Command::StopGroup { group: "mail".into() });
+    play.ok(Command::StopGroup { group: "mail".into(), force: false });
     play.start("momo", 2, "boot-1");
     assert!(matches!(apply(&mut play.state, &decided), Reply::Applied { .. }));
 }
@@ -448,14 +453,17 @@ fn r13_one_release_at_a_time() {
     let mut play = Play::web_on_kiki();
     play.ok(release(1, Some("lala")));
     assert_eq!(play.refused(release(1, None)), Refusal::Busy(web()));
-    assert_eq!(play.refused(Command::MoveGroup { group: web(), to: None }), Refusal::Busy(web()));
+    assert_eq!(
+        play.refused(Command::MoveGroup { group: web(), to: None, force: false }),
+        Refusal::Busy(web())
+    );
     assert_eq!(play.refused(Command::StartGroup { group: web(), on: None }), Refusal::Busy(web()));
 }
 
 #[test]
 fn r13_a_destination_outlives_the_death_of_the_owner() {
     let mut play = Play::web_on_kiki();
-    play.ok(Command::MoveGroup { group: web(), to: Some("lala".into()) });
+    play.ok(Command::MoveGroup { group: web(), to: Some("lala".into()), force: false });
     play.ok(gone("kiki", 1));
     let vacated = play.ownership().vacated.clone().unwrap();
     assert_eq!((vacated.to, vacated.event), (Some("lala".into()), StartEvent::Start));
@@ -524,7 +532,7 @@ fn r23_a_token_for_an_unknown_server_is_not_issued() {
 fn r24_a_command_for_another_history_is_refused() {
     let mut play = Play::all_up();
     for lineage in [None, Some(Lineage::new("history-2"))] {
-        let mut foreign = proposal(&play.state, Command::StopGroup { group: web() });
+        let mut foreign = proposal(&play.state, Command::StopGroup { group: web(), force: false });
         foreign.lineage = lineage.clone();
         let before = play.state.clone();
         assert_eq!(refusal(&apply(&mut play.state, &foreign)), &Refusal::OtherLineage(lineage));
@@ -542,7 +550,7 @@ fn r24_a_registry_is_initialised_once() {
     };
     assert_eq!(play.refused(again()), Refusal::AlreadyInitialised);
     let mut fresh = State::default();
-    let early = proposal(&fresh, Command::StopGroup { group: web() });
+    let early = proposal(&fresh, Command::StopGroup { group: web(), force: false });
     assert!(matches!(refusal(&apply(&mut fresh, &early)), Refusal::NoSuchGroup(_)));
     let stranger =
         Command::Initialise { lineage: Lineage::new("h"), config: config(), founder: "nobody".into() };
@@ -664,7 +672,7 @@ fn r35_a_group_that_comes_back_while_it_is_released_is_wanted_again() {
 #[test]
 fn a_move_names_where_and_ends_with_the_next_owner() {
     let mut play = Play::web_on_kiki();
-    play.ok(Command::MoveGroup { group: web(), to: None });
+    play.ok(Command::MoveGroup { group: web(), to: None, force: false });
     let wish = play.ownership().release.clone().unwrap();
     assert_eq!((wish.to, wish.event), (Some("lala".into()), StartEvent::Start));
     assert_eq!(wish.reason, Reason::OperatorMoved { by: "operator test".into() });
@@ -677,27 +685,30 @@ fn a_move_names_where_and_ends_with_the_next_owner() {
 #[test]
 fn a_move_that_cannot_be_is_refused() {
     let mut play = Play::web_on_kiki();
-    let to = |server: &str| Command::MoveGroup { group: web(), to: Some(server.into()) };
+    let to = |server: &str| Command::MoveGroup { group: web(), to: Some(server.into()), force: false };
     let runs = Refusal::AlreadyRuns { group: web(), server: "kiki".into() };
     assert_eq!(play.refused(to("kiki")), runs);
     assert_eq!(play.refused(to("momo")), Refusal::NotAllowed { group: web(), server: "momo".into() });
     assert_eq!(play.refused(to("nobody")), Refusal::NoSuchServer("nobody".into()));
-    let mail = Command::MoveGroup { group: "mail".into(), to: None };
+    let mail = Command::MoveGroup { group: "mail".into(), to: None, force: false };
     assert_eq!(play.refused(mail), Refusal::NotRunning("mail".into()));
     play.ok(gone("lala", 1));
     assert_eq!(play.refused(to("lala")), Refusal::ServerDown("lala".into()));
-    assert_eq!(play.refused(Command::MoveGroup { group: web(), to: None }), Refusal::NowhereToGo(web()));
+    assert_eq!(
+        play.refused(Command::MoveGroup { group: web(), to: None, force: false }),
+        Refusal::NowhereToGo(web())
+    );
 }
 
 #[test]
 fn a_stop_replaces_a_move_and_a_start_ends_the_stop() {
     let mut play = Play::web_on_kiki();
-    play.ok(Command::MoveGroup { group: web(), to: Some("lala".into()) });
-    play.ok(Command::StopGroup { group: web() });
+    play.ok(Command::MoveGroup { group: web(), to: Some("lala".into()), force: false });
+    play.ok(Command::StopGroup { group: web(), force: false });
     assert_eq!(play.ownership().release.as_ref().unwrap().to, None);
     play.ok(released(1, "kiki"));
     assert_eq!(play.state.groups[&web()].target.value, Target::Offline);
-    assert_eq!(play.refused(Command::StopGroup { group: web() }), Refusal::NotRunning(web()));
+    assert_eq!(play.refused(Command::StopGroup { group: web(), force: false }), Refusal::NotRunning(web()));
     play.ok(Command::StartGroup { group: web(), on: Some("lala".into()) });
     assert_eq!(play.state.groups[&web()].target.value, Target::Online);
     assert_eq!(play.ownership().vacated.as_ref().unwrap().to, Some("lala".into()));
@@ -714,7 +725,7 @@ fn a_group_in_error_starts_again_after_its_release() {
         epoch: Epoch(1),
         to: None,
         event: StartEvent::Failover,
-        charge: Some("db".into()),
+        charge: Some(Charge::Resource("db".into())),
     });
     assert_eq!(play.state.groups[&web()].failures.value.of(&"db".into(), &"kiki".into()).failovers, 1);
     play.ok(released(1, "kiki"));
@@ -767,7 +778,7 @@ fn the_last_rung_sends_the_owner_away() {
 #[test]
 fn a_report_is_kept_as_its_owner_gave_it() {
     let mut play = Play::web_on_kiki();
-    let failed = Some(FailedResource { resource: "db".into(), kind: FailureKind::Start });
+    let failed = Some(FailedResource { resource: "db".into(), kind: FailureKind::Start, monitor: None });
     let Command::Report { group, report } = report(1, "kiki", GroupState::Error) else { panic!() };
     let report = GroupReport { failed, ..report };
     play.ok(Command::Report { group, report: report.clone() });

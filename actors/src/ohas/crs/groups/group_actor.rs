@@ -11,7 +11,7 @@ use std::{
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
-    config::{Automatic, GroupConfig, ResourceKind},
+    config::{Automatic, GroupConfig, ResourceKind, Startup},
     group::{
         environment::{Situation, variables},
         lifecycle::{Action, Event, Lifecycle},
@@ -479,14 +479,7 @@ async fn clean_up(context: &Context, group: &GroupName) -> Result<(), AgentError
 }
 
 fn nothing() -> GroupConfig {
-    GroupConfig {
-        comment: String::new(),
-        servers: Vec::new(),
-        startup: Automatic::Manual,
-        failover: Automatic::Manual,
-        failback: Automatic::Manual,
-        resources: BTreeMap::new(),
-    }
+    GroupConfig { startup: Startup::Never, failover: Automatic::Manual, ..GroupConfig::default() }
 }
 
 fn kind_of(state: GroupState) -> &'static str {
