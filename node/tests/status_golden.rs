@@ -89,7 +89,7 @@ fn a_group_that_failed_over_shows_where_it_failed() {
         epoch,
         to: None,
         event: StartEvent::Failover,
-        charge: Some("app".into()),
+        charge: Some(tasuki_core::registry::command::Charge::Resource("app".into())),
     };
     registry.must(Author::Leader("kiki".into()), Some(reason.clone()), release);
     golden("explain/being_released.txt", &explained(&registry));

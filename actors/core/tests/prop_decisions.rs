@@ -344,7 +344,12 @@ impl World {
                 self.propose(by, command, None, Vec::new());
             }
             Action::Steady(resource) => {
-                self.propose(by, Command::Steady { group: group.clone(), epoch, resource }, None, Vec::new());
+                self.propose(
+                    by,
+                    Command::Steady { group: group.clone(), epoch, resource, monitors: Vec::new() },
+                    None,
+                    Vec::new(),
+                );
             }
             Action::Released => {
                 let runs = self.running.iter().any(|((g, _), on)| g == group && on.contains(&server));

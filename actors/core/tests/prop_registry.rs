@@ -170,7 +170,7 @@ fn command(state: &State, step: &Step, now: u64) -> Command {
             kind: FailureKind::Start,
         },
         18 => match step.choice % 3 {
-            0 => Command::Steady { group, epoch, resource: "db".into() },
+            0 => Command::Steady { group, epoch, resource: "db".into(), monitors: Vec::new() },
             1 => Command::ResetFailures { group },
             _ => Command::Initialise { lineage: Lineage::new("b"), config: config(0), founder: server },
         },

@@ -357,7 +357,7 @@ fn r36_a_thawed_owner_cannot_change_the_registry() {
             server: kiki.clone(),
             kind: FailureKind::Ended,
         },
-        Command::Steady { group, epoch, resource },
+        Command::Steady { group, epoch, resource, monitors: Vec::new() },
     ] {
         let before = story.state.clone();
         assert!(matches!(story.tell(word.clone()), Reply::Refused(_)), "{word}");

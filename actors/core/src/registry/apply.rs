@@ -207,10 +207,13 @@ impl Change<'_> {
                     entry.reports.insert(server.clone(), item);
                 }
             }
-            Command::Steady { group, epoch, resource } => {
+            Command::Steady { group, epoch, resource, monitors } => {
                 self.owner_at(group, *epoch)?;
                 self.change_failures(group, |f| {
                     f.counts.remove(resource);
+                    for monitor in monitors {
+                        f.monitors.remove(monitor);
+                    }
                 });
             }
             Command::Finally { group, epoch, resource, action } => {

@@ -222,6 +222,9 @@ pub enum Command {
         epoch: Epoch,
         /// Which resource.
         resource: ResourceName,
+        /// The monitors whose recovery counters start again with it.
+        #[serde(default)]
+        monitors: Vec<MonitorName>,
     },
     /// The last rung of the ladder.
     Finally {

@@ -163,7 +163,11 @@ pub struct Facts {
     pub starts: u64,
     /// The change at which it came online last.
     pub rose: Revision,
-    /// When that was: LAST_RESTART.
+    /// The change at which it left ONLINE last.
+    pub left_online: Revision,
+    /// The change at which it was neither ONLINE nor INTERMEDIATE any more.
+    pub fell: Revision,
+    /// When it came online last: LAST_RESTART.
     pub last_restart: WallTime,
     /// Where that was: LAST_SERVER.
     pub last_server: Option<ServerName>,

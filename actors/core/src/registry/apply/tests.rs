@@ -437,7 +437,7 @@ fn r13_an_old_owner_speaks_of_nothing() {
             server: "kiki".into(),
             kind: FailureKind::Start,
         },
-        Command::Steady { group: web(), epoch: Epoch(1), resource: resource() },
+        Command::Steady { group: web(), epoch: Epoch(1), resource: resource(), monitors: Vec::new() },
         Command::Finally { group: web(), epoch: Epoch(1), resource: resource(), action: FinalAction::Stop },
     ] {
         assert!(matches!(play.refused(command), Refusal::OtherEpoch { .. }));
@@ -752,7 +752,7 @@ fn counters_count_and_are_reset() {
     play.ok(retry());
     play.ok(retry());
     assert_eq!(play.state.groups[&web()].failures.value.of(&db, &kiki).retries, 2);
-    play.ok(Command::Steady { group: web(), epoch: Epoch(1), resource: db.clone() });
+    play.ok(Command::Steady { group: web(), epoch: Epoch(1), resource: db.clone(), monitors: Vec::new() });
     assert_eq!(play.state.groups[&web()].failures.value.of(&db, &kiki).retries, 0);
     play.ok(retry());
     play.ok(Command::ResetFailures { group: web() });

@@ -365,6 +365,7 @@ impl State {
                     group: self.group.clone(),
                     epoch: self.epoch,
                     resource,
+                    monitors: Vec::new(),
                 });
             }
             Action::Released => {
