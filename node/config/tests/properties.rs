@@ -14,7 +14,7 @@ use tasuki_core::{
     config::{
         Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, FloatingIpConfig, GroupConfig,
         HeartbeatPath, Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy,
-        StopFailurePolicy,
+        Startup, StopFailurePolicy,
     },
     ids::ServerName,
     timing::Timing,
@@ -35,6 +35,10 @@ fn address(network: u8, v6: bool, host: u16) -> IpAddr {
 
 fn automatic() -> impl Strategy<Value = Automatic> {
     prop_oneof![Just(Automatic::Auto), Just(Automatic::Manual)]
+}
+
+fn startup() -> impl Strategy<Value = Startup> {
+    prop_oneof![Just(Startup::Always), Just(Startup::Restore), Just(Startup::Never)]
 }
 
 fn final_action() -> impl Strategy<Value = FinalAction> {
@@ -117,11 +121,11 @@ fn resource() -> impl Strategy<Value = Loose> {
     (option::of(exec()), words(), start, (0u32..9, final_action()), any::<bool>(), any::<bool>())
 }
 
-type LooseGroup = (String, usize, (Automatic, Automatic, Automatic), Vec<Loose>);
+type LooseGroup = (String, usize, (Startup, Automatic, Automatic), Vec<Loose>);
 
 fn config() -> impl Strategy<Value = ClusterConfig> {
     let group =
-        (words(), 0usize..9, (automatic(), automatic(), automatic()), collection::vec(resource(), 1..4));
+        (words(), 0usize..9, (startup(), automatic(), automatic()), collection::vec(resource(), 1..4));
     let cluster = ("[a-z][a-z0-9-]{0,10}[a-z0-9]", words(), timing(), duration(), 1u16.., 1u16..);
     let networks = collection::vec((any::<bool>(), any::<bool>()), 1..4);
     (cluster, networks, 1u16..7, words(), collection::vec(group, 0..4)).prop_map(
