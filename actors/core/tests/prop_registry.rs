@@ -205,6 +205,7 @@ fn objects(state: &State) -> BTreeMap<Key, (Revision, String)> {
     let show = |key: &Key| match key {
         Key::Settings => format!("{:?}", state.settings.as_ref().map(|i| &i.value)),
         Key::Mode => format!("{:?}", state.mode.as_ref().map(|i| &i.value)),
+        Key::Configuration => format!("{:?}", state.config()),
         Key::ServerConfig(name) => format!("{:?}", state.servers[name].config.value),
         Key::Presence(name) => format!("{:?}", state.presence(name)),
         Key::GroupConfig(name) => format!("{:?}", state.groups[name].config.as_ref().map(|i| &i.value)),

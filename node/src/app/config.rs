@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
-    config::ClusterConfig,
+    config::{ClusterConfig, instances::units},
     ids::{Revision, ServerName},
-    registry::{Author, Command, Proposal, Reply, State, apply},
+    registry::{Author, Command, Key, Proposal, Reply, State, apply},
 };
 
 use super::{App, AppError, Caller, Role, error::Problem, joins::addresses_of, ports::LocalCheck, wall_now};
@@ -89,8 +89,23 @@ impl App {
         by.must_be(Role::Admin)?;
         let (config, warnings) = parse(text, file)?;
         let state = self.node.read().await?;
-        would_accept(&state, by, &config)?;
-        let checked = self.ask_all(&state, &config, text, Revision(0)).await;
+        self.adopt(by, &state, config, warnings, dry_run, Vec::new()).await
+    }
+
+    /// Has every server check a configuration, then proposes it. `read` is what it was computed
+    /// from (R12): nothing for a file, [`Key::Configuration`] for an edit of the present one.
+    pub(super) async fn adopt(
+        &self,
+        by: &Caller,
+        state: &State,
+        config: ClusterConfig,
+        warnings: Vec<Problem>,
+        dry_run: bool,
+        read: Vec<(Key, Revision)>,
+    ) -> Result<Push, AppError> {
+        would_accept(state, by, &config)?;
+        let text = tasuki_config::to_toml(&config);
+        let checked = self.ask_all(state, &config, &text, Revision(0)).await;
         let refused: Vec<String> = checked
             .iter()
             .filter(|push| push.result == PushResult::Refused)
@@ -102,7 +117,7 @@ impl App {
         if dry_run {
             return Ok(Push { revision: None, servers: checked, warnings });
         }
-        let accepted = self.propose(by, Command::SetConfig { config: config.clone() }).await?;
+        let accepted = self.propose_on(by, Command::SetConfig { config: config.clone() }, read).await?;
         let state = self.node.read().await?;
         let servers = self.ask_all(&state, &config, "", accepted.revision).await;
         Ok(Push { revision: Some(accepted.revision), servers, warnings })
@@ -141,11 +156,13 @@ impl App {
         Ok(LocalCheck { revision, problems })
     }
 
-    /// Scripts that groups of this server need and that are not here.
+    /// Scripts that groups and resources of this server need and that are not here.
     fn problems_here(&self, config: &ClusterConfig) -> Vec<String> {
         let here = self.node.status().server;
         let mut mine = config.clone();
-        mine.groups.retain(|_, group| group.servers.contains(&here));
+        mine.groups = units(config);
+        mine.groups.retain(|_, unit| unit.servers.contains(&here));
+        mine.resources.clear();
         scripts_missing(&mine, &self.scripts)
     }
 

@@ -24,7 +24,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tasuki_actors::handle::Accepted;
 use tasuki_core::{
-    registry::{Author, Command, State},
+    ids::Revision,
+    registry::{Author, Command, Key, State},
     time::WallTime,
 };
 
@@ -67,8 +68,18 @@ impl App {
     /// Proposes what an operator wants, in their name. When this answers, this server has applied it
     /// too, if it can in time: whoever reads here next sees what they have just done.
     async fn propose(&self, by: &Caller, command: Command) -> Result<Accepted, AppError> {
+        self.propose_on(by, command, Vec::new()).await
+    }
+
+    /// As [`App::propose`], refused when what it was computed from has changed since (R12).
+    async fn propose_on(
+        &self,
+        by: &Caller,
+        command: Command,
+        read: Vec<(Key, Revision)>,
+    ) -> Result<Accepted, AppError> {
         let author = Author::Operator(by.name.clone());
-        let accepted = self.node.propose(author, command, None, Vec::new()).await?;
+        let accepted = self.node.propose(author, command, None, read).await?;
         let mut registry = self.node.watch();
         let applied = registry.wait_for(|state| state.revision >= accepted.revision);
         // A server that is behind is no reason to call what was accepted a failure.

@@ -168,10 +168,23 @@ fn item(state: &State, key: &Key) -> Option<ItemView> {
             at: last.at,
         })
     }
+    fn configuration(key: &Key, state: &State) -> Option<ItemView> {
+        let settings = state.settings.as_ref()?;
+        let (modified, at) =
+            state.versions.back().map_or((settings.modified, settings.at), |last| (last.revision, last.at));
+        Some(ItemView {
+            key: key.to_string(),
+            value: serde_json::to_value(state.config()?).unwrap_or_default(),
+            created: settings.created,
+            modified: modified.max(state.config_revision()),
+            at,
+        })
+    }
     let group = |name| state.groups.get(name);
     Some(match key {
         Key::Settings => view(key, state.settings.as_ref()?),
         Key::Mode => view(key, state.mode.as_ref()?),
+        Key::Configuration => configuration(key, state)?,
         Key::ServerConfig(name) => view(key, &state.servers.get(name)?.config),
         Key::Presence(name) => view(key, state.servers.get(name)?.presence.as_ref()?),
         Key::GroupConfig(name) => view(key, group(name)?.config.as_ref()?),

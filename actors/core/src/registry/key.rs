@@ -13,6 +13,8 @@ pub enum Key {
     Settings,
     /// `cluster/mode`: running, suspended or shutting down.
     Mode,
+    /// `cluster/config`: the configuration as a whole, for what is computed from all of it.
+    Configuration,
     /// `servers/NAME/config`
     ServerConfig(ServerName),
     /// `servers/NAME/presence`: incarnation, boot, whether it is up.
@@ -50,6 +52,7 @@ impl fmt::Display for Key {
         match self {
             Self::Settings => f.write_str("cluster/settings"),
             Self::Mode => f.write_str("cluster/mode"),
+            Self::Configuration => f.write_str("cluster/config"),
             Self::ServerConfig(server) => write!(f, "servers/{server}/config"),
             Self::Presence(server) => write!(f, "servers/{server}/presence"),
             Self::GroupConfig(group) => write!(f, "groups/{group}/config"),
@@ -73,7 +76,7 @@ impl fmt::Display for Key {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} names no registry key; keys look like cluster/settings, cluster/mode, \
-     cluster/pools, servers/NAME/{{config,presence}}, \
+     cluster/config, cluster/pools, servers/NAME/{{config,presence}}, \
      groups/NAME/{{config,target,ownership,report,failures,facts}}, types/NAME, pools/NAME, \
      resources/NAME, monitors/NAME/{{config,reports}} or tokens/ID"
 )]
@@ -87,6 +90,7 @@ impl FromStr for Key {
         Ok(match parts[..] {
             ["cluster", "settings"] => Self::Settings,
             ["cluster", "mode"] => Self::Mode,
+            ["cluster", "config"] => Self::Configuration,
             ["servers", name, "config"] => Self::ServerConfig(name.into()),
             ["servers", name, "presence"] => Self::Presence(name.into()),
             ["groups", name, "config"] => Self::GroupConfig(name.into()),
@@ -117,6 +121,7 @@ mod tests {
         for key in [
             Key::Settings,
             Key::Mode,
+            Key::Configuration,
             Key::ServerConfig("kiki".into()),
             Key::Presence("kiki".into()),
             Key::GroupConfig(group()),

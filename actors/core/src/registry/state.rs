@@ -469,6 +469,7 @@ impl State {
         match key {
             Key::Settings => at(self.settings.as_ref()),
             Key::Mode => at(self.mode.as_ref()),
+            Key::Configuration => self.config_revision(),
             Key::ServerConfig(name) => at(self.servers.get(name).map(|s| &s.config)),
             Key::Presence(name) => at(self.servers.get(name).and_then(|s| s.presence.as_ref())),
             Key::GroupConfig(name) => at(self.groups.get(name).and_then(|g| g.config.as_ref())),
