@@ -13,11 +13,13 @@
 //! | [`exec`] | starting and stopping programs in their confinement |
 //! | [`records`] | what runs here, for a node that starts again |
 //! | [`address`] | floating addresses |
+//! | [`echo`] | whether an address answers |
 //! | [`guard`] | the process that holds the lease's end |
 
 pub mod address;
 pub mod clock;
 pub mod confinement;
+pub mod echo;
 pub mod exec;
 pub mod guard;
 pub mod layout;
