@@ -15,10 +15,12 @@ use crate::{
 
 mod definition;
 mod dependency;
+pub mod dependency_syntax;
 pub mod instances;
 mod monitor;
 pub mod pool;
 mod resource_type;
+pub mod spelling;
 
 pub use definition::{Cardinality, InstanceOf, PlacementPolicy, ResourceDefinition};
 pub use dependency::{Named, StartDependency, StartKind, StopDependency};
