@@ -14,6 +14,7 @@
 //! | [`registry`] | what the replicated registry holds and how a command changes it |
 //! | [`placement`] | which server runs which group |
 //! | [`group`] | which resource of a group to start or stop next |
+//! | [`monitor`] | when a monitor looks, and what follows from what it sees |
 //! | [`recovery`] | what to do about a failure |
 //! | [`config`] | what operators wish, after the configuration file was read |
 //! | [`timing`] | every time in the cluster, derived from one knob |
@@ -23,6 +24,7 @@ pub mod config;
 pub mod group;
 pub mod ids;
 pub mod membership;
+pub mod monitor;
 pub mod placement;
 pub mod reason;
 pub mod recovery;

@@ -343,13 +343,14 @@ impl World {
                 let command = Command::CountRetry { group, epoch, resource, server: me, kind };
                 self.propose(by, command, None, Vec::new());
             }
-            Action::Steady(resource) => {
-                self.propose(
-                    by,
-                    Command::Steady { group: group.clone(), epoch, resource, monitors: Vec::new() },
-                    None,
-                    Vec::new(),
-                );
+            Action::CountRestart { monitor, resource } => {
+                let group = group.clone();
+                let command = Command::CountRestart { group, epoch, monitor, resource, server: me };
+                self.propose(by, command, None, Vec::new());
+            }
+            Action::Steady { resource, monitors } => {
+                let command = Command::Steady { group: group.clone(), epoch, resource, monitors };
+                self.propose(by, command, None, Vec::new());
             }
             Action::Released => {
                 let runs = self.running.iter().any(|((g, _), on)| g == group && on.contains(&server));

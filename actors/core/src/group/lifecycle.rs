@@ -11,64 +11,29 @@
 //!
 //! The machine never asks for two things of one resource at a time, except that a stop overtakes
 //! a start. Resources that do not depend on each other proceed side by side.
+//!
+//! While the group is up, a monitor may have some of it restarted: what it found bad and all that
+//! depends on that stop in reverse and start again, and the rest runs on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use self::resource::Resource;
 use super::order::Order;
 use crate::{
     config::GroupConfig,
-    ids::{ResourceName, ServerName},
-    recovery::ladder::{LocalStep, local_step},
+    ids::{MonitorName, ResourceName, ServerName},
     registry::state::{FailedResource, FailureKind, Failures, GroupState, ResourceState},
-    time::Timestamp,
+    time::{Timestamp, WallTime},
 };
 
-/// A resource that has been online this long has its counters reset.
-pub const STEADY: Duration = Duration::from_secs(60);
+mod event;
+mod failure;
+mod resource;
 
-/// What happens to a group on its owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The lease is held and what runs here has been probed (R6): these run.
-    Begin {
-        /// What was found running, and is adopted.
-        running: BTreeSet<ResourceName>,
-    },
-    /// The registry wants the group released.
-    Release,
-    /// A start succeeded.
-    Started(ResourceName),
-    /// A start failed.
-    StartFailed(ResourceName, String),
-    /// A stop succeeded.
-    Stopped(ResourceName),
-    /// A stop failed.
-    StopFailed(ResourceName, String),
-    /// A resource that was online ended by itself.
-    Ended(ResourceName, String),
-    /// Time to look for resources that have become steady.
-    Tick,
-}
-
-/// What a group does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Start this resource.
-    Start(ResourceName),
-    /// Stop this resource; a start that is under way is abandoned.
-    Stop(ResourceName),
-    /// Tell the registry what is seen.
-    Report,
-    /// Count a retry in the registry.
-    CountRetry(ResourceName, FailureKind),
-    /// The resource's counters start again.
-    Steady(ResourceName),
-    /// Everything is offline: the group may be released.
-    Released,
-}
+pub use event::{Action, CheckedState, Event};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -78,15 +43,19 @@ enum Phase {
     Released,
 }
 
-/// One resource on the owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Resource {
-    state: ResourceState,
-    detail: String,
-    retries: u32,
-    stop_retries: u32,
-    since: Timestamp,
+/// What is known here of one monitor whose recovery target is in the group.
+#[derive(Clone, Debug, Default)]
+struct Findings {
+    /// Restarts used here.
+    restarts: u32,
+    /// The registry has counters that start again once what it watches is steady.
     counted: bool,
+    /// It has found something bad and has not yet said that it is well.
+    bad: bool,
+    /// What its recovery mends here; nothing until its first finding, and then all counts.
+    targets: Vec<ResourceName>,
+    /// When it last found something bad, or was mended.
+    last: Timestamp,
 }
 
 /// One group on its owner.
@@ -96,6 +65,9 @@ pub struct Lifecycle {
     order: Order,
     phase: Phase,
     resources: BTreeMap<ResourceName, Resource>,
+    monitors: BTreeMap<MonitorName, Findings>,
+    /// What a monitor has restarted, until all of it has stopped.
+    restart: BTreeSet<ResourceName>,
     failed: Option<FailedResource>,
 }
 
@@ -104,29 +76,57 @@ impl Lifecycle {
     #[must_use]
     pub fn new(config: GroupConfig, server: &ServerName, failures: &Failures, now: Timestamp) -> Self {
         let resources = config.resources.keys().map(|name| {
-            let count = failures.of(name, server);
-            let resource = Resource {
-                state: ResourceState::Unknown,
-                detail: String::new(),
-                retries: count.retries,
-                stop_retries: 0,
-                since: now,
-                counted: count.retries > 0 || count.failovers > 0,
-            };
+            let resource = Resource::new(failures.of(name, server), now);
             (name.clone(), resource)
         });
-        let resources = resources.collect();
-        Self { order: Order::of(&config), config, phase: Phase::Waiting, resources, failed: None }
+        let monitors = failures.monitors.iter().filter_map(|(name, by)| {
+            let count = by.get(server)?;
+            let findings =
+                Findings { restarts: count.retries, counted: true, last: now, ..Findings::default() };
+            Some((name.clone(), findings))
+        });
+        let (resources, monitors) = (resources.collect(), monitors.collect());
+        Self {
+            order: Order::of(&config),
+            config,
+            phase: Phase::Waiting,
+            resources,
+            monitors,
+            restart: BTreeSet::new(),
+            failed: None,
+        }
+    }
+
+    /// Also remembers how often resources failed here before this ownership, so that
+    /// FAILURE_INTERVAL goes on through a failover and back; `wall` is what people's clock says
+    /// at `now`.
+    #[must_use]
+    pub fn remembering(
+        mut self,
+        failures: &Failures,
+        server: &ServerName,
+        wall: WallTime,
+        now: Timestamp,
+    ) -> Self {
+        for (name, resource) in &mut self.resources {
+            let history = failures.history.get(name).into_iter().flatten();
+            let counts = history.filter(|failure| {
+                failure.server == *server && matches!(failure.kind, FailureKind::Start | FailureKind::Ended)
+            });
+            let ages = counts.map(|failure| Duration::from_millis(wall.0.saturating_sub(failure.at.0)));
+            resource.recent = ages.map(|age| now.before(age)).collect();
+        }
+        self
     }
 
     /// The group's state in the words that operators read.
     #[must_use]
     pub fn state(&self) -> GroupState {
-        let all = |state| self.resources.values().all(|r| r.state == state);
+        let online = || self.resources.values().all(Resource::is_up);
         match self.phase {
             _ if self.failed.is_some() => GroupState::Error,
             Phase::Waiting => GroupState::Unknown,
-            Phase::Up if all(ResourceState::Online) => GroupState::Online,
+            Phase::Up if online() => GroupState::Online,
             Phase::Up => GroupState::OnlinePending,
             Phase::Down => GroupState::OfflinePending,
             Phase::Released => GroupState::Offline,
@@ -164,11 +164,15 @@ impl Lifecycle {
             }
             Event::Release if matches!(self.phase, Phase::Up | Phase::Waiting) => {
                 // Released before it was begun: what runs is not known, so everything is stopped.
+                // What did not stop when a monitor restarted it is tried again.
                 let waiting = self.phase == Phase::Waiting;
-                for resource in self.resources.values_mut().filter(|_| waiting) {
-                    resource.state = ResourceState::Online;
+                for resource in self.resources.values_mut() {
+                    if waiting || resource.state == ResourceState::OfflineFailure {
+                        resource.state = ResourceState::Unknown;
+                    }
                 }
                 self.phase = Phase::Down;
+                self.restart.clear();
                 self.failed = None;
             }
             Event::Started(name) if self.is(&name, ResourceState::OnlinePending) => {
@@ -180,8 +184,30 @@ impl Lifecycle {
             Event::StartFailed(name, why) if self.is(&name, ResourceState::OnlinePending) => {
                 self.start_failed(&name, FailureKind::Start, why, now, &mut actions);
             }
-            Event::Ended(name, why) if self.is(&name, ResourceState::Online) => {
+            Event::Ended(name, why) if self.may_fail(&name) => {
                 self.start_failed(&name, FailureKind::Ended, why, now, &mut actions);
+            }
+            Event::Checked(name, CheckedState::Failed(why), _) if self.may_fail(&name) => {
+                self.start_failed(&name, FailureKind::Ended, why, now, &mut actions);
+            }
+            Event::Checked(name, state, detail) if self.may_fail(&name) => {
+                if !self.checked(&name, &state, detail, now) {
+                    return Vec::new();
+                }
+            }
+            Event::Found { monitor, resources, why, restarts } if self.phase == Phase::Up => {
+                if !self.found(monitor, &resources, &why, restarts, now, &mut actions) {
+                    return Vec::new();
+                }
+            }
+            Event::Mended { monitor } if self.phase == Phase::Up => {
+                if !self.mended(&monitor, now) {
+                    return Vec::new();
+                }
+            }
+            Event::Reset => {
+                self.reset();
+                return Vec::new();
             }
             Event::StopFailed(name, why) if self.is(&name, ResourceState::OfflinePending) => {
                 self.stop_failed(&name, why, now, &mut actions);
@@ -190,7 +216,10 @@ impl Lifecycle {
             _ => return Vec::new(), // late answers about what is no longer so
         }
         match self.phase {
-            Phase::Up => self.start_next(now, &mut actions),
+            Phase::Up => {
+                self.restart_next(now, &mut actions);
+                self.start_next(now, &mut actions);
+            }
             Phase::Down => self.stop_next(now, &mut actions),
             Phase::Waiting | Phase::Released => {}
         }
@@ -208,53 +237,57 @@ impl Lifecycle {
 
     fn set(&mut self, name: &ResourceName, state: ResourceState, detail: impl Into<String>, now: Timestamp) {
         if let Some(resource) = self.resources.get_mut(name) {
-            (resource.state, resource.detail, resource.since) = (state, detail.into(), now);
+            resource.set(state, detail, now);
         }
     }
 
-    fn start_failed(
-        &mut self,
-        name: &ResourceName,
-        kind: FailureKind,
-        why: String,
-        now: Timestamp,
-        actions: &mut Vec<Action>,
-    ) {
-        let retries = self.config.resources.get(name).map_or(0, |r| r.on_start_failure.retries);
-        let Some(resource) = self.resources.get_mut(name) else { return };
-        if self.phase != Phase::Up {
-            return;
-        }
-        if self.failed.is_none() && local_step(retries, resource.retries) == LocalStep::Retry {
-            resource.retries += 1;
-            resource.counted = true;
-            self.set(name, ResourceState::OnlinePending, why, now);
-            actions.push(Action::CountRetry(name.clone(), kind));
-            actions.push(Action::Start(name.clone()));
-        } else {
-            self.set(name, ResourceState::OnlineFailure, why, now);
-            self.failed.get_or_insert(FailedResource { resource: name.clone(), kind, monitor: None });
-        }
+    /// It is up and stays so: what a monitor has restarted is stopped anyway.
+    fn may_fail(&self, name: &ResourceName) -> bool {
+        let up = self.resources.get(name).is_some_and(Resource::is_up);
+        self.phase == Phase::Up && up && !self.restart.contains(name)
     }
 
-    fn stop_failed(&mut self, name: &ResourceName, why: String, now: Timestamp, actions: &mut Vec<Action>) {
-        let retries = self.config.resources.get(name).map_or(0, |r| r.on_stop_failure.retries);
-        let Some(resource) = self.resources.get_mut(name) else { return };
-        if local_step(retries, resource.stop_retries) == LocalStep::Retry {
-            resource.stop_retries += 1;
-            resource.detail = why;
-            actions.push(Action::CountRetry(name.clone(), FailureKind::Stop));
-            actions.push(Action::Stop(name.clone()));
-        } else {
-            self.set(name, ResourceState::OfflineFailure, why, now);
-            self.failed =
-                Some(FailedResource { resource: name.clone(), kind: FailureKind::Stop, monitor: None });
+    /// What a check said of what is up; says whether that is new.
+    fn checked(&mut self, name: &ResourceName, state: &CheckedState, detail: String, now: Timestamp) -> bool {
+        let state = match state {
+            CheckedState::Online => ResourceState::Online,
+            CheckedState::Intermediate => ResourceState::Intermediate,
+            CheckedState::Unknown => ResourceState::Unknown,
+            CheckedState::Failed(_) => return false, // the ladder's matter
+        };
+        let Some(resource) = self.resources.get_mut(name) else { return false };
+        if resource.state == state && resource.detail == detail {
+            return false;
+        }
+        resource.set(state, detail, now);
+        true
+    }
+
+    /// Stops what a monitor restarts, in reverse; once all of it is offline it starts again like
+    /// anything that is missing.
+    fn restart_next(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let ready: Vec<ResourceName> = self
+            .restart
+            .iter()
+            .filter(|name| {
+                self.resources.get(*name).is_some_and(Resource::is_up)
+                    && self.order.needed_by(name).all(|user| self.is(user, ResourceState::Offline))
+            })
+            .cloned()
+            .collect();
+        for name in ready {
+            let why = self.resources.get(&name).map(|r| r.detail.clone()).unwrap_or_default();
+            self.set(&name, ResourceState::OfflinePending, why, now);
+            actions.push(Action::Stop(name));
+        }
+        if self.restart.iter().all(|name| self.is(name, ResourceState::Offline)) {
+            self.restart.clear();
         }
     }
 
     /// Starts whatever has everything it needs, unless a failure was given up on.
     fn start_next(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if self.failed.is_some() {
+        if self.is_stuck() {
             return;
         }
         let ready: Vec<ResourceName> = self
@@ -262,6 +295,7 @@ impl Lifecycle {
             .iter()
             .filter(|(name, r)| {
                 r.state == ResourceState::Offline
+                    && !self.restart.contains(*name)
                     && self.order.needs(name).all(|need| self.is(need, ResourceState::Online))
             })
             .map(|(name, _)| name.clone())
@@ -279,13 +313,9 @@ impl Lifecycle {
             .resources
             .iter()
             .filter(|(name, r)| {
-                matches!(
-                    r.state,
-                    ResourceState::Online
-                        | ResourceState::OnlinePending
-                        | ResourceState::OnlineFailure
-                        | ResourceState::Unknown
-                ) && self.order.needed_by(name).all(|user| self.is(user, ResourceState::Offline))
+                let may_run = matches!(r.state, ResourceState::OnlinePending | ResourceState::OnlineFailure);
+                (r.is_up() || may_run)
+                    && self.order.needed_by(name).all(|user| self.is(user, ResourceState::Offline))
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -293,18 +323,6 @@ impl Lifecycle {
             self.set(&name, ResourceState::OfflinePending, "", now);
             actions.push(Action::Stop(name));
         }
-    }
-
-    fn steady(&mut self, now: Timestamp) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for (name, resource) in &mut self.resources {
-            let steady = resource.state == ResourceState::Online && now.since(resource.since) >= STEADY;
-            if steady && resource.counted {
-                (resource.retries, resource.counted) = (0, false);
-                actions.push(Action::Steady(name.clone()));
-            }
-        }
-        actions
     }
 }
 

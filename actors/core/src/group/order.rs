@@ -51,6 +51,21 @@ impl Order {
         self.needs.iter().filter(move |(_, needs)| needs.contains(resource)).map(|(name, _)| name)
     }
 
+    /// These resources and everything that directly or indirectly depends on them.
+    #[must_use]
+    pub fn with_dependents(&self, resources: &[ResourceName]) -> BTreeSet<ResourceName> {
+        let mut all: BTreeSet<ResourceName> = BTreeSet::new();
+        let mut open: Vec<&ResourceName> = resources.iter().collect();
+        while let Some(next) = open.pop() {
+            if all.insert(next.clone()) {
+                open.extend(
+                    self.needs.iter().filter(|(_, needs)| needs.contains(next)).map(|(name, _)| name),
+                );
+            }
+        }
+        all
+    }
+
     /// A circle of dependencies, if there is one: the resources along it, the first again at the end.
     #[must_use]
     pub fn circle(&self) -> Option<Vec<ResourceName>> {

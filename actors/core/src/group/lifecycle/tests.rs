@@ -69,7 +69,11 @@ fn say(actions: &[Action]) -> String {
         Action::Start(name) => format!("start {name}"),
         Action::Stop(name) => format!("stop {name}"),
         Action::CountRetry(name, _) => format!("count {name}"),
-        Action::Steady(name) => format!("steady {name}"),
+        Action::CountRestart { monitor, resource } => format!("count {monitor} {resource}"),
+        Action::Steady { resource, monitors } => {
+            let monitors: String = monitors.iter().map(|monitor| format!(" {monitor}")).collect();
+            format!("steady {resource}{monitors}")
+        }
         Action::Report => "report".into(),
         Action::Released => "released".into(),
     });

@@ -360,12 +360,22 @@ impl State {
                     kind,
                 });
             }
-            Action::Steady(resource) => {
+            Action::CountRestart { monitor, resource } => {
+                let server = self.context.me().clone();
+                self.tell_registry(Command::CountRestart {
+                    group: self.group.clone(),
+                    epoch: self.epoch,
+                    monitor,
+                    resource,
+                    server,
+                });
+            }
+            Action::Steady { resource, monitors } => {
                 self.tell_registry(Command::Steady {
                     group: self.group.clone(),
                     epoch: self.epoch,
                     resource,
-                    monitors: Vec::new(),
+                    monitors,
                 });
             }
             Action::Released => {
