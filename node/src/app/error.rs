@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tasuki_actors::handle::RegistryError;
 use tasuki_core::registry::Refusal;
 
-use super::caller::Role;
+use super::{caller::Role, resources::ResourceError};
 use crate::identity::IdentityError;
 
 /// Why an intention was not carried out.
@@ -66,6 +66,9 @@ pub enum AppError {
     /// The work was accepted and did not succeed.
     #[error("{0}")]
     Failed(String),
+    /// About a resource, a type or a server pool.
+    #[error("{0}")]
+    Resource(#[from] ResourceError),
     /// An error with a code of its own, from below (identity, store) or from another node.
     #[error("{message}")]
     Coded {
@@ -164,6 +167,7 @@ impl AppError {
             Self::ConfigElsewhere(_) => "TSK-1651",
             Self::NotAcknowledged(_) => "TSK-1660",
             Self::File(_) => "TSK-1670",
+            Self::Resource(error) => error.code(),
             Self::Coded { code, .. } => code,
         }
     }
@@ -181,6 +185,7 @@ impl AppError {
             Self::Refused(_) | Self::ConfigElsewhere(_) => Exit::Refused,
             Self::NoQuorum(_) | Self::Unclear(_) | Self::Unreachable(_) => Exit::Unreachable,
             Self::Config(_) | Self::File(_) | Self::TookTooLong(_) | Self::Failed(_) => Exit::Failed,
+            Self::Resource(error) => error.exit(),
             Self::Coded { exit, .. } => *exit,
         }
     }
@@ -233,6 +238,7 @@ impl AppError {
             }
             Self::NotAcknowledged(_) => "say --yes if that is what you want",
             Self::File(_) => "check the path, its permissions and the free space",
+            Self::Resource(error) => error.remedy(),
             Self::Coded { remedy, .. } => remedy,
         }
     }

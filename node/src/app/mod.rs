@@ -17,6 +17,7 @@ pub mod intentions;
 pub mod joins;
 pub mod ports;
 pub mod registry;
+pub mod resources;
 pub mod servers;
 pub mod status;
 

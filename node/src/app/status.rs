@@ -304,7 +304,7 @@ pub(super) fn current_report(entry: &GroupEntry) -> Option<&tasuki_core::registr
     current.then_some(report)
 }
 
-fn group_state(entry: &GroupEntry) -> (GroupState, WallTime) {
+pub(super) fn group_state(entry: &GroupEntry) -> (GroupState, WallTime) {
     let ownership = &entry.ownership;
     if ownership.value.owner.is_none() {
         return (GroupState::Offline, ownership.at);
