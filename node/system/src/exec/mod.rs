@@ -4,6 +4,7 @@
 //! begun, the program is in its confinement before it runs, and its output goes to a file.
 
 mod error;
+mod look;
 mod output;
 mod spawn;
 mod trampoline;
@@ -26,12 +27,13 @@ use tokio::{process::Child, sync::oneshot, task::spawn_blocking, time::timeout};
 
 pub use self::{
     error::ExecError,
+    look::{Look, Seen},
     output::tend as tend_output,
     trampoline::{TRAMPOLINE_COMMAND, trampoline},
 };
 use self::{
     output::Output,
-    spawn::{Run, describe},
+    spawn::{Place, Run, describe},
 };
 use crate::{
     clock,
@@ -68,7 +70,7 @@ pub struct Program<'a> {
 /// Whether a program runs here.
 #[derive(Debug)]
 pub enum Found {
-    /// It runs; the receiver is there if it is watched.
+    /// It runs; the receiver is there if it is asynchronous.
     Running(Option<Ended>),
     /// Nothing of it runs.
     Stopped,
@@ -91,7 +93,7 @@ impl Launcher {
     }
 
     /// Starts a program; returns when it is up: synchronous, when its command has ended with 0;
-    /// asynchronous, as soon as it is executed. What is up already stays as it is.
+    /// asynchronous, as soon as it is executed; its end is told. What is up already stays as it is.
     ///
     /// # Errors
     /// When it is not up; nothing of it runs then, unless the error says so.
@@ -138,7 +140,7 @@ impl Launcher {
             return Err(failed(&run, status, &output));
         }
         self.record(program, Phase::Up, process)?;
-        Ok(watch_child(child, output, program.config.watch))
+        Ok(Some(watch_child(child, output)))
     }
 
     /// Stops a program; returns when nothing of it runs.
@@ -278,7 +280,7 @@ impl Launcher {
     }
 
     fn watch_adopted(&self, program: &Program<'_>, process: Option<ProcessId>) -> Option<Ended> {
-        let watched = process.filter(|_| program.config.watch && !program.config.wait)?;
+        let watched = process.filter(|_| !program.config.wait)?;
         let (tell, ended) = oneshot::channel();
         match watched.open() {
             Some(fd) => drop(tokio::spawn(async move {
@@ -302,7 +304,7 @@ impl Launcher {
             directory: config.directory.as_deref(),
             user: config.user.as_deref(),
             environment,
-            cell,
+            place: Place::Cell(cell),
         }
     }
 
@@ -340,9 +342,8 @@ enum Adoptable {
     Broken(&'static str),
 }
 
-fn watch_child(mut child: Child, output: Output, watch: bool) -> Option<Ended> {
+fn watch_child(mut child: Child, output: Output) -> Ended {
     let (tell, ended) = oneshot::channel();
-    // Unwatched, too: somebody has to reap it.
     tokio::spawn(async move {
         let how = match child.wait().await {
             Ok(status) => describe(status),
@@ -350,7 +351,7 @@ fn watch_child(mut child: Child, output: Output, watch: bool) -> Option<Ended> {
         };
         let _nobody_may_care = tell.send(format!("{how}{}", output.last()));
     });
-    watch.then_some(ended)
+    ended
 }
 
 async fn wait_for_end(process: OwnedFd) -> io::Result<()> {

@@ -33,7 +33,19 @@ pub(super) struct Run<'a> {
     pub(super) directory: Option<&'a Path>,
     pub(super) user: Option<&'a str>,
     pub(super) environment: BTreeMap<String, String>,
-    pub(super) cell: &'a Cell,
+    pub(super) place: Place<'a>,
+}
+
+/// Where a command runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    /// In its resource's place, which outlives the node.
+    Cell(&'a Cell),
+    /// Beside the node, and no longer than it.
+    WithNode {
+        /// Its nice value.
+        nice: i8,
+    },
 }
 
 /// A process that has been made and may not be the program yet.
@@ -56,15 +68,24 @@ impl Run<'_> {
         let program = self.find_program()?;
         let what = self.what();
         let failed = |source| ExecError::Io { what: what.clone(), source };
-        self.cell.prepare().map_err(failed)?;
+        if let Place::Cell(cell) = self.place {
+            cell.prepare().map_err(failed)?;
+        }
         let (report, report_writer) = io::pipe().map_err(failed)?;
 
         // The very file this process runs, also while it is being replaced by another version.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("tasuki").arg(TRAMPOLINE_COMMAND);
         command.arg("--parent").arg(std::process::id().to_string());
-        if let Some(cgroup) = self.cell.cgroup() {
-            command.arg("--cgroup").arg(cgroup);
+        match self.place {
+            Place::Cell(cell) => {
+                if let Some(cgroup) = cell.cgroup() {
+                    command.arg("--cgroup").arg(cgroup);
+                }
+            }
+            Place::WithNode { nice } => {
+                command.arg("--nice").arg(nice.to_string()).arg("--end").arg("with-node");
+            }
         }
         if let Some(user) = self.user {
             command.arg("--user").arg(user);
@@ -73,8 +94,10 @@ impl Run<'_> {
         command.arg("--").arg(program).args(self.command.iter().skip(1));
         command.env_clear().env("PATH", self.path());
         command.envs(&self.environment);
-        let (mark, value) = self.cell.mark();
-        command.env(mark, value);
+        if let Place::Cell(cell) = self.place {
+            let (mark, value) = cell.mark();
+            command.env(mark, value);
+        }
         command.stdin(report_writer);
         command.stdout(output.try_clone().map_err(failed)?).stderr(Stdio::from(output));
 

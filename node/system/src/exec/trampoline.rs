@@ -16,6 +16,7 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::SigSet, signal::Signal},
     unistd::{User, dup2_stdin, geteuid, getppid, initgroups, setgid, setsid, setuid},
 };
+use rustix::process::setpriority_process;
 
 /// The hidden command of the binary that calls [`trampoline`] with the arguments after it.
 pub const TRAMPOLINE_COMMAND: &str = "__run";
@@ -28,6 +29,9 @@ struct Order {
     cgroup: Option<PathBuf>,
     user: Option<String>,
     directory: Option<PathBuf>,
+    nice: Option<i32>,
+    /// It belongs to no resource, and must not outlive the node.
+    with_node: bool,
     command: Vec<OsString>,
 }
 
@@ -70,6 +74,8 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Order, String>
             Some("--cgroup") => order.cgroup = Some(value.into()),
             Some("--user") => order.user = Some(text()?),
             Some("--dir") => order.directory = Some(value.into()),
+            Some("--nice") => order.nice = Some(text()?.parse().map_err(|_| "--nice is no number")?),
+            Some("--end") => order.with_node = text()? == "with-node",
             _ => return Err(format!("unknown argument {}", name.display())),
         }
     }
@@ -91,6 +97,10 @@ fn become_program(order: Order) -> Result<Infallible, String> {
     setsid().map_err(|error| failed("new session", &error))?;
     SigSet::empty().thread_set_mask().map_err(|error| failed("signal mask", &error))?;
 
+    if let Some(nice) = order.nice {
+        setpriority_process(None, nice).map_err(|error| failed(&format!("nice value {nice}"), &error))?;
+    }
+
     let (program, arguments) = order.command.split_first().ok_or("no command")?;
     let mut command = Command::new(program);
     command.args(arguments);
@@ -102,8 +112,13 @@ fn become_program(order: Order) -> Result<Infallible, String> {
         std::env::set_current_dir(directory)
             .map_err(|error| failed(&format!("folder {}", directory.display()), &error))?;
     }
-    // From here on it belongs to its resource and outlives the node.
-    set_pdeathsig(None).map_err(|error| failed("parent death signal", &error))?;
+    // From here on it belongs to its resource and outlives the node; or it ends with the node, which
+    // has to be said again after a change of the user.
+    let at_the_nodes_end = order.with_node.then_some(Signal::SIGKILL);
+    set_pdeathsig(at_the_nodes_end).map_err(|error| failed("parent death signal", &error))?;
+    if order.with_node && getppid().as_raw() != order.parent {
+        return Err("the node has ended".to_owned());
+    }
     Err(command.exec().to_string())
 }
 

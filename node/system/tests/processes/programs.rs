@@ -13,7 +13,7 @@ use tasuki_core::{
 };
 use tasuki_system::{
     confinement::Part,
-    exec::{Ended, ExecError, Found, Launcher, Program},
+    exec::{Ended, ExecError, Found, Launcher, Look, Program, Seen},
 };
 
 use crate::{
@@ -35,6 +35,10 @@ pub const TESTS: &[Test] = &[
     ("what_ignores_sigterm_is_killed_after_the_stop_timeout", stubborn),
     ("missing_and_not_executable_scripts_are_named", bad_scripts),
     ("programs_run_as_their_user_with_their_environment", user),
+    ("a_look_has_an_exit_code_and_a_first_line", look),
+    ("a_look_that_takes_too_long_is_killed_with_what_it_started", look_timeout),
+    ("a_look_that_nobody_waits_for_ends", look_abandoned),
+    ("a_look_has_its_user_folder_and_nice_value", look_settings),
 ];
 
 struct Resource {
@@ -281,4 +285,97 @@ fn user() {
     config.directory = Some("/usr".into());
     let error = Resource::new(config).start(&place.launcher()).unwrap_err().to_string();
     assert!(error.ends_with("last output: nobody nobody /usr"), "{error}");
+}
+
+/// A look with this script.
+fn looking<'a>(
+    command: &'a [String],
+    environment: &'a BTreeMap<String, String>,
+    limit: Duration,
+) -> Look<'a> {
+    Look { command, user: None, directory: None, nice: 0, limit, environment }
+}
+
+fn command(script: &std::path::Path) -> Vec<String> {
+    vec![script.display().to_string()]
+}
+
+/// Whether a process runs that has this word in its command line.
+fn runs(word: &str) -> bool {
+    let lines =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(word))
+}
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn look() {
+    let place = Place::new(false);
+    let launcher = place.launcher();
+    let environment = [("CLP_EVENT".to_owned(), "START".to_owned())].into();
+    // What it leaves in the background keeps its output open: the end of the program counts.
+    let text = "echo; echo \"  half of $CLP_EVENT\"; echo more; sleep 7654 & exit 4";
+    let script = command(&place.script("check.sh", text));
+    let began = Instant::now();
+    let seen = block_on(launcher.run_look(looking(&script, &environment, LONG))).unwrap();
+    assert_eq!(seen, Seen { code: 4, first_line: "half of START".into() });
+    assert!(began.elapsed() < LONG / 2);
+    eventually("what it left is gone", || (!runs("sleep\u{0}7654")).then_some(()));
+
+    // More than a pipe holds.
+    let script =
+        command(&place.script("much.sh", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"));
+    let seen = block_on(launcher.run_look(looking(&script, &environment, LONG))).unwrap();
+    assert_eq!(seen, Seen { code: 0, first_line: "line 0".into() });
+
+    let script = command(&place.script("dies.sh", "echo alas; kill -9 $$"));
+    let error = block_on(launcher.run_look(looking(&script, &environment, LONG))).unwrap_err().to_string();
+    assert!(error.contains("killed by SIGKILL; it printed: alas"), "{error}");
+    let nothing = vec!["/nowhere/check.sh".to_owned()];
+    let error = block_on(launcher.run_look(looking(&nothing, &environment, LONG))).unwrap_err();
+    assert!(matches!(error, ExecError::Missing { .. }), "{error}");
+}
+
+fn look_timeout() {
+    let place = Place::new(false);
+    let script = command(&place.script("check.sh", "echo asking; sleep 8765 & sleep 8764"));
+    let environment = BTreeMap::new();
+    let limit = Duration::from_millis(500);
+    let error =
+        block_on(place.launcher().run_look(looking(&script, &environment, limit))).unwrap_err().to_string();
+    assert!(error.contains("check.sh; it printed: asking ran longer than 500ms"), "{error}");
+    eventually("all of it is killed", || (!runs("sleep\u{0}876")).then_some(()));
+}
+
+fn look_abandoned() {
+    let place = Place::new(false);
+    let begun = place.path().join("begun");
+    let script = command(&place.script("check.sh", &format!("touch {}; sleep 5432", begun.display())));
+    let launcher = place.launcher();
+    block_on(async move {
+        let task = tokio::spawn(async move {
+            let environment = BTreeMap::new();
+            launcher.run_look(looking(&script, &environment, LONG)).await.map(drop)
+        });
+        while !begun.exists() || !runs("sleep\u{0}5432") {
+            tokio::task::yield_now().await;
+        }
+        task.abort();
+        let _ = task.await;
+    });
+    eventually("it is killed", || (!runs("sleep\u{0}5432")).then_some(()));
+}
+
+fn look_settings() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped, because only root can become another user");
+        return;
+    }
+    let place = Place::new(false);
+    let script = command(&place.script("who.sh", "echo $(id -un) $(pwd) $(nice)"));
+    let environment = BTreeMap::new();
+    let directory = Some(std::path::Path::new("/usr"));
+    let look = Look { user: Some("nobody"), directory, nice: 7, ..looking(&script, &environment, LONG) };
+    let seen = block_on(place.launcher().run_look(look)).unwrap();
+    assert_eq!(seen.first_line, "nobody /usr 7");
 }
