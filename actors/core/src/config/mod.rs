@@ -13,6 +13,7 @@ use crate::{
     timing::Timing,
 };
 
+pub mod built_in;
 mod definition;
 mod dependency;
 pub mod dependency_syntax;
@@ -21,6 +22,7 @@ mod monitor;
 pub mod pool;
 mod resource_type;
 pub mod spelling;
+pub mod type_tree;
 
 pub use definition::{Cardinality, InstanceOf, PlacementPolicy, ResourceDefinition};
 pub use dependency::{Named, StartDependency, StartKind, StopDependency};
