@@ -2,6 +2,7 @@
 
 use tasuki_actors::handle::Accepted;
 use tasuki_core::{
+    config::instances::resource_of,
     ids::{GroupName, ServerName},
     registry::Command,
 };
@@ -14,14 +15,19 @@ use super::{
 };
 
 impl App {
-    /// Every group, as this server has applied it.
+    /// Every group, as this server has applied it; instances of resources are no groups here.
     ///
     /// # Errors
     /// Only when the caller may not.
     pub fn group_list(&self, by: &Caller) -> Result<Vec<GroupStatus>, AppError> {
         by.must_be(Role::Viewer)?;
         let state = self.applied();
-        Ok(state.groups.iter().map(|(name, entry)| status::group(name, entry)).collect())
+        Ok(state
+            .groups
+            .iter()
+            .filter(|(name, _)| resource_of(name).is_none())
+            .map(|(name, entry)| status::group_with_monitors(&state, name, entry))
+            .collect())
     }
 
     /// One group, as this server has applied it.
@@ -35,7 +41,7 @@ impl App {
             .groups
             .get(group)
             .ok_or_else(|| AppError::NotFound { kind: Kind::Group, name: group.to_string() })?;
-        Ok(status::group(group, entry))
+        Ok(status::group_with_monitors(&state, group, entry))
     }
 
     /// Wants a group online.
@@ -52,16 +58,21 @@ impl App {
         self.propose(by, Command::StartGroup { group, on }).await
     }
 
-    /// Wants a group offline.
+    /// Wants a group offline; with `force` also when that stops others that depend on it.
     ///
     /// # Errors
     /// Not allowed, refused, no quorum.
-    pub async fn group_stop(&self, by: &Caller, group: GroupName) -> Result<Accepted, AppError> {
+    pub async fn group_stop(
+        &self,
+        by: &Caller,
+        group: GroupName,
+        force: bool,
+    ) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
-        self.propose(by, Command::StopGroup { group, force: false }).await
+        self.propose(by, Command::StopGroup { group, force }).await
     }
 
-    /// Wants a group on another server.
+    /// Wants a group on another server; with `force` also when that stops others that depend on it.
     ///
     /// # Errors
     /// Not allowed, refused, no quorum.
@@ -70,9 +81,10 @@ impl App {
         by: &Caller,
         group: GroupName,
         to: Option<ServerName>,
+        force: bool,
     ) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
-        self.propose(by, Command::MoveGroup { group, to, force: false }).await
+        self.propose(by, Command::MoveGroup { group, to, force }).await
     }
 
     /// Sets a group's failure counters to zero.

@@ -15,6 +15,7 @@ pub mod explain;
 pub mod groups;
 pub mod intentions;
 pub mod joins;
+pub mod monitors;
 pub mod ports;
 pub mod registry;
 pub mod resources;

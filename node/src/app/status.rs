@@ -13,6 +13,8 @@ use tasuki_core::{
     time::WallTime,
 };
 
+use super::monitors::{self, MonitorStatus};
+
 /// The cluster at a glance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterStatus {
@@ -38,6 +40,8 @@ pub struct ClusterStatus {
     pub servers: Vec<ServerStatus>,
     /// Groups by name.
     pub groups: Vec<GroupStatus>,
+    /// Monitors by name.
+    pub monitors: Vec<MonitorStatus>,
 }
 
 /// The cluster's mode without what follows it.
@@ -158,6 +162,8 @@ pub struct GroupStatus {
     pub reason: Option<String>,
     /// Its resources by name.
     pub resources: Vec<ResourceStatus>,
+    /// The monitors of its resources; none in the status of the cluster, which has them all.
+    pub monitors: Vec<MonitorStatus>,
 }
 
 /// One resource.
@@ -193,6 +199,7 @@ pub fn cluster(state: &State, view: &View, node: &NodeStatus, confirmed: bool) -
         survival: survival(state, &servers, &groups, confirmed),
         servers,
         groups,
+        monitors: monitors::all(state),
     }
 }
 
@@ -261,7 +268,10 @@ pub fn group(name: &GroupName, entry: &GroupEntry) -> GroupStatus {
                 let said = report.and_then(|report| report.resources.get(resource));
                 ResourceStatus {
                     name: resource.clone(),
-                    kind: config.kind.type_name().to_owned(),
+                    kind: config
+                        .type_name
+                        .as_ref()
+                        .map_or_else(|| config.kind.type_name().to_owned(), ToString::to_string),
                     state: said.map_or(unreported, |said| said.state),
                     detail: said.map_or_else(String::new, |said| said.detail.clone()),
                     since: said.map(|said| said.since),
@@ -293,7 +303,14 @@ pub fn group(name: &GroupName, entry: &GroupEntry) -> GroupStatus {
         next: vacate.and_then(|vacate| vacate.to.clone()),
         reason: failure(state, &resources).or_else(|| reason(ownership)),
         resources,
+        monitors: Vec::new(),
     }
+}
+
+/// One group with its monitors.
+#[must_use]
+pub fn group_with_monitors(state: &State, name: &GroupName, entry: &GroupEntry) -> GroupStatus {
+    GroupStatus { monitors: monitors::of_group(state, name, entry), ..group(name, entry) }
 }
 
 /// What the present owner has said; an older owner's word does not count.

@@ -200,6 +200,9 @@ pub enum GroupVerb {
     Stop {
         /// The group
         group: String,
+        /// Also when that stops others that depend on it
+        #[arg(long)]
+        force: bool,
         /// How long to wait for it.
         #[command(flatten)]
         wait: Waiting,
@@ -211,6 +214,9 @@ pub enum GroupVerb {
         /// Where to; the next allowed server otherwise
         #[arg(long, value_name = "SERVER")]
         to: Option<String>,
+        /// Also when that stops others that depend on it
+        #[arg(long)]
+        force: bool,
         /// How long to wait for it.
         #[command(flatten)]
         wait: Waiting,

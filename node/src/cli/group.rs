@@ -26,16 +26,16 @@ pub(super) async fn perform(context: &Context, verb: GroupVerb) -> Result<ExitCo
             let request = wire::StartGroupRequest { group: group.clone(), on: on.unwrap_or_default() };
             (client.start(request).await, group, goal, wait)
         }
-        GroupVerb::Stop { group, wait } => {
-            let request = wire::StopGroupRequest { group: group.clone() };
+        GroupVerb::Stop { group, force, wait } => {
+            let request = wire::StopGroupRequest { group: group.clone(), force };
             (client.stop(request).await, group, Goal::Offline, wait)
         }
-        GroupVerb::Move { group, to, wait } => {
+        GroupVerb::Move { group, to, force, wait } => {
             let before =
                 client.get(wire::GetGroupRequest { group: group.clone() }).await.map_err(answered)?;
             let not_on = convert::optional(before.into_inner().server).map(ServerName::new);
             let goal = Goal::Online { on: to.clone().map(ServerName::new), not_on };
-            let request = wire::MoveGroupRequest { group: group.clone(), to: to.unwrap_or_default() };
+            let request = wire::MoveGroupRequest { group: group.clone(), to: to.unwrap_or_default(), force };
             (client.r#move(request).await, group, goal, wait)
         }
         GroupVerb::Status { group } => {

@@ -4,7 +4,7 @@ use tasuki_core::{
     membership::view::PathState,
     registry::{
         Change,
-        state::{GroupState, ResourceState, Target},
+        state::{GroupState, MonitorState, ResourceState, Target},
     },
     time::WallTime,
 };
@@ -12,6 +12,7 @@ use tasuki_core::{
 use super::output::{Cell, Style, table};
 use crate::app::{
     explain::Explanation,
+    monitors::{MonitorOn, MonitorStatus},
     status::{ClusterStatus, GroupStatus, ModeName, PathStatus, ServerState, ServerStatus},
 };
 
@@ -51,6 +52,10 @@ pub fn cluster(status: &ClusterStatus, now: WallTime, color: bool) -> String {
     if !status.groups.is_empty() {
         text.push('\n');
         text.push_str(&groups(&status.groups, now, color));
+    }
+    if !status.monitors.is_empty() {
+        text.push('\n');
+        text.push_str(&monitors(&status.monitors, color));
     }
     text
 }
@@ -173,7 +178,59 @@ pub fn group(group: &GroupStatus, now: WallTime, color: bool) -> String {
         .collect();
     text.push('\n');
     text.push_str(&table(&["RESOURCE", "TYPE", "STATE", "SINCE", "DETAIL"], &rows, color));
+    if !group.monitors.is_empty() {
+        text.push('\n');
+        text.push_str(&monitors(&group.monitors, color));
+    }
     text
+}
+
+/// Monitors: a line each for all servers together, and below it one for each server with something
+/// to say.
+#[must_use]
+pub fn monitors(monitors: &[MonitorStatus], color: bool) -> String {
+    let counter = |count: u32| if count == 0 { String::new() } else { count.to_string() };
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for monitor in monitors {
+        let total = |of: fn(&MonitorOn) -> u32| counter(monitor.servers.iter().map(of).sum());
+        rows.push(vec![
+            monitor.name.as_str().into(),
+            monitor.kind.as_str().into(),
+            monitor_cell(monitor.state),
+            monitor.watches.as_ref().map_or_else(String::new, ToString::to_string).into(),
+            monitor.mends.as_str().into(),
+            total(|on| on.restarts).into(),
+            total(|on| on.failovers).into(),
+            Cell::default(),
+        ]);
+        let differs = |on: &&MonitorOn| {
+            on.state != monitor.state || !on.detail.is_empty() || on.restarts + on.failovers > 0
+        };
+        for on in monitor.servers.iter().filter(differs) {
+            rows.push(vec![
+                format!("  {}", on.server).into(),
+                Cell::default(),
+                monitor_cell(on.state),
+                Cell::default(),
+                Cell::default(),
+                counter(on.restarts).into(),
+                counter(on.failovers).into(),
+                on.detail.as_str().into(),
+            ]);
+        }
+    }
+    let heading = ["MONITOR", "TYPE", "STATE", "WATCHES", "MENDS", "RESTARTS", "FAILOVERS", "DETAIL"];
+    table(&heading, &rows, color)
+}
+
+fn monitor_cell(state: MonitorState) -> Cell {
+    let style = match state {
+        MonitorState::Normal => Style::Good,
+        MonitorState::Caution => Style::Warn,
+        MonitorState::Error => Style::Bad,
+        MonitorState::Unused | MonitorState::Unknown => Style::Dim,
+    };
+    Cell::new(state, style)
 }
 
 fn group_cell(state: GroupState) -> Cell {

@@ -237,6 +237,7 @@ mod tests {
             next: None,
             reason: None,
             resources: Vec::new(),
+            monitors: Vec::new(),
         }
     }
 

@@ -59,6 +59,11 @@ macro_rules! words {
     };
 }
 
+// Below the macro that they use.
+mod monitor;
+
+pub use self::monitor::{monitor_in, monitor_out, monitor_state_in, monitor_state_out};
+
 words!(mode_out, mode_in, ModeName, wire::ClusterMode, {
     ModeName::Running => wire::ClusterMode::Running => ModeName::Running,
     ModeName::Suspended => wire::ClusterMode::Suspended => ModeName::Suspended,
@@ -177,6 +182,7 @@ pub fn status_out(status: ClusterStatus) -> wire::ClusterStatusResponse {
         }),
         servers: status.servers.into_iter().map(server_out).collect(),
         groups: status.groups.into_iter().map(group_out).collect(),
+        monitors: status.monitors.into_iter().map(monitor_out).collect(),
     }
 }
 
@@ -204,6 +210,7 @@ pub fn status_in(status: wire::ClusterStatusResponse) -> Result<ClusterStatus> {
         },
         servers: all(status.servers, server_in)?,
         groups: all(status.groups, group_in)?,
+        monitors: all(status.monitors, monitor_in)?,
     })
 }
 
@@ -288,6 +295,7 @@ pub fn group_out(group: GroupStatus) -> wire::GroupStatus {
                 since_ms: resource.since.map_or(0, |since| since.0),
             })
             .collect(),
+        monitors: group.monitors.into_iter().map(monitor_out).collect(),
     }
 }
 
@@ -316,6 +324,7 @@ pub fn group_in(group: wire::GroupStatus) -> Result<GroupStatus> {
                 since: (resource.since_ms > 0).then_some(WallTime(resource.since_ms)),
             })
         })?,
+        monitors: all(group.monitors, monitor_in)?,
     })
 }
 

@@ -36,17 +36,17 @@ impl Group for Face {
 
     async fn stop(&self, request: Request<wire::StopGroupRequest>) -> Answer<wire::Accepted> {
         let by = self.by(&request)?;
-        let group = GroupName::new(request.into_inner().group);
-        let accepted = self.app.group_stop(&by, group).await.map_err(|e| to_status(&e))?;
+        let wire::StopGroupRequest { group, force } = request.into_inner();
+        let accepted = self.app.group_stop(&by, GroupName::new(group), force).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(convert::accepted_out(accepted)))
     }
 
     async fn r#move(&self, request: Request<wire::MoveGroupRequest>) -> Answer<wire::Accepted> {
         let by = self.by(&request)?;
-        let wire::MoveGroupRequest { group, to } = request.into_inner();
+        let wire::MoveGroupRequest { group, to, force } = request.into_inner();
         let to = convert::optional(to).map(ServerName::new);
         let accepted =
-            self.app.group_move(&by, GroupName::new(group), to).await.map_err(|e| to_status(&e))?;
+            self.app.group_move(&by, GroupName::new(group), to, force).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(convert::accepted_out(accepted)))
     }
 
