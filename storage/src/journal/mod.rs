@@ -2,4 +2,4 @@
 
 mod decisions;
 
-pub use decisions::{Decision, Decisions};
+pub use decisions::{Decision, Decisions, Summary, find, summaries};
