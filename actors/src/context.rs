@@ -18,10 +18,12 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     handle::{Event, RaftStatus},
+    journal::Journal,
     ohas::{
         crs::{
             agents::Agents,
             groups::{Groups, GroupsMsg},
+            monitors::Monitors,
             placement_actor::PlacementMsg,
         },
         registry::{presence_actor::PresenceMsg, raft_node::RaftNode},
@@ -44,6 +46,8 @@ pub struct NodeOptions {
     pub incarnation: Incarnation,
     /// The folder of the registry's store.
     pub store: PathBuf,
+    /// The folder of the journal of decisions.
+    pub journal: PathBuf,
     /// The configuration that it was founded or joined with; the registry's own counts as soon as
     /// there is one.
     pub config: ClusterConfig,
@@ -107,10 +111,14 @@ pub struct Context {
     pub presence_actor: Slot<PresenceMsg>,
     /// The groups that this server owns.
     pub groups_actor: Slot<GroupsMsg>,
+    /// What this server decides while it leads, for replay.
+    pub journal: Journal,
     /// The group actors.
     pub groups: Groups,
     /// The resource actors.
     pub agents: Agents,
+    /// The monitors' actors.
+    pub monitors: Monitors,
 }
 
 impl Context {

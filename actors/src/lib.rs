@@ -9,7 +9,8 @@
 //!  └ crs                    the resource services
 //!     ├ placement           decides on the Raft leader
 //!     ├ agents              per role and user: one actor a resource
-//!     └ groups              one actor an ownership
+//!     ├ groups              one actor an ownership
+//!     └ monitors            one actor a monitor
 //! ```
 //!
 //! The folders below `ohas` are this tree. Actors translate messages to events of the core's
@@ -21,6 +22,7 @@
 pub mod context;
 mod follow;
 pub mod handle;
+pub mod journal;
 pub mod node;
 pub mod ohas;
 pub mod ports;

@@ -21,9 +21,10 @@ use tokio::{
 use crate::{
     context::{Context, NodeOptions},
     handle::{Accepted, Event, NodeHandle, NodeStatus, RaftStatus, RegistryError},
+    journal::Journal,
     ohas::{
         self,
-        crs::{agents::Agents, groups::Groups},
+        crs::{agents::Agents, groups::Groups, monitors::Monitors},
         registry::presence_actor::PresenceMsg,
         sync::{
             gossip_actor::GossipMsg,
@@ -72,8 +73,10 @@ pub async fn start(options: NodeOptions, ports: Ports) -> Result<(NodeHandle, Jo
         placement_actor: Slot::default(),
         presence_actor: Slot::default(),
         groups_actor: Slot::default(),
+        journal: Journal::start(options.journal.clone()),
         groups: Groups::default(),
         agents: Agents::default(),
+        monitors: Monitors::default(),
         ports,
         options,
     });

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -174,8 +175,9 @@ pub enum Probe {
 /// Starts, stops and probes resources (native, or child processes in the resource's cgroup).
 #[async_trait]
 pub trait ResourceAgent: Send + Sync + 'static {
-    /// Starts it; resolves when it is up. What is up already is adopted and left as it is. The receiver, where there is one, resolves when it ends
-    /// by itself.
+    /// Starts it; resolves when it is up. What is up already is adopted and left as it is. The
+    /// receiver, where there is one, resolves when it ends by itself; whether anybody wants to know
+    /// is the caller's matter.
     async fn start(&self, order: &ResourceOrder) -> Result<Option<oneshot::Receiver<String>>, AgentError>;
     /// Stops it; resolves when nothing of it runs.
     async fn stop(&self, order: &ResourceOrder) -> Result<(), AgentError>;
@@ -185,6 +187,52 @@ pub trait ResourceAgent: Send + Sync + 'static {
     async fn running(&self) -> Result<BTreeSet<(GroupName, ResourceName)>, AgentError>;
     /// Stops something that no configuration speaks of any more.
     async fn clean(&self, group: &GroupName, resource: &ResourceName) -> Result<(), AgentError>;
+}
+
+/// A program that only looks: a monitor's, or a resource's check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramLook {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Runs as this user; as Tasuki's own otherwise.
+    pub user: Option<String>,
+    /// Working directory.
+    pub directory: Option<PathBuf>,
+    /// Its nice value.
+    pub nice: i8,
+    /// How long it may take; then it is killed with everything that it started.
+    pub timeout: Duration,
+    /// Its environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What a program that looked had to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramAnswer {
+    /// Its exit code.
+    pub code: i32,
+    /// The first line that it printed.
+    pub first_line: String,
+}
+
+/// Why a look came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookError {
+    /// The program took too long, or was killed.
+    #[error("{0}")]
+    Failed(String),
+    /// It could not be run at all: that says nothing about what it looks at.
+    #[error("{0}")]
+    NotRun(String),
+}
+
+/// Looks at things on behalf of monitors and checks; changes nothing.
+#[async_trait]
+pub trait Prober: Send + Sync + 'static {
+    /// Whether an address answers an ICMP echo within `timeout`; why not, otherwise.
+    async fn echo(&self, address: IpAddr, timeout: Duration) -> Result<(), String>;
+    /// Runs a program to its end. Dropping the future ends the program.
+    async fn run(&self, look: &ProgramLook) -> Result<ProgramAnswer, LookError>;
 }
 
 /// All ports of one node.
@@ -200,4 +248,6 @@ pub struct Ports {
     pub guard: Arc<dyn Guard>,
     /// Resources.
     pub agent: Arc<dyn ResourceAgent>,
+    /// Monitors' and checks' looks.
+    pub prober: Arc<dyn Prober>,
 }

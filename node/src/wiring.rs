@@ -21,7 +21,7 @@ use crate::{
     edge::{
         grpc::{PeerFleet, ServeError, bind_tcp, bind_uds, routes, serve_tcp, serve_uds},
         peer::{Cuts, GrpcPeers, PeerSettings, UdpLinks, peer_service},
-        system::{SystemAgent, SystemClock, SystemGuard},
+        system::{SystemAgent, SystemClock, SystemGuard, SystemProber},
     },
     identity::{Identity, next_incarnation},
 };
@@ -100,6 +100,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let incarnation = next_incarnation(data)?;
     let clock = Arc::new(SystemClock::new().map_err(|e| NodeError::System("the clock", e))?);
     let layout = Layout::open(data, run).map_err(|e| NodeError::System("the run folder", e))?;
+    let prober = Arc::new(SystemProber::new(layout.clone(), clock.boot_id()));
     let agent = Arc::new(SystemAgent::new(layout, clock.boot_id(), timing.lease * 2));
     let cuts = Cuts::from_environment();
     let own = own_addresses(&config, &identity);
@@ -116,11 +117,12 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         lineage: identity.lineage().clone(),
         incarnation,
         store,
+        journal: journal_of(data),
         config,
         founder: matches!(bootstrap, Bootstrap::Found { .. }),
         store_exists: made.exists(),
     };
-    let ports = Ports { clock, peers, links: links.clone(), guard: guard.clone(), agent: agent.clone() };
+    let ports = Ports { clock, peers, links: links.clone(), guard: guard.clone(), agent: agent.clone(), prober };
     let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(NodeError::Tree)?;
     // From here on an empty store in this place is a lost one (R23).
     fs::write(&made, b"").map_err(|e| NodeError::System("the data folder", e))?;
@@ -161,6 +163,12 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     shutdown.cancel();
     follow.abort();
     Ok(())
+}
+
+/// The folder of the journal of decisions, which `tasuki replay --offline` reads too.
+#[must_use]
+pub fn journal_of(data: &Path) -> PathBuf {
+    data.join("journal")
 }
 
 fn load_bootstrap(data: &Path) -> Result<Bootstrap, NodeError> {

@@ -11,23 +11,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tasuki_tests::twin::{Twin, config, servers};
+use tasuki_core::config::{MonitorKind, RecoveryTarget};
+use tasuki_tests::twin::{Twin, config, monitor, servers};
 
 /// What comes and goes with configuration and ownership, and where its code is.
-const DYNAMIC: [(&str, &str); 5] = [
+const DYNAMIC: [(&str, &str); 6] = [
     ("link ", "sync/link_actor.rs"),
     ("root agent", "crs/agents/mod.rs"),
     ("script agent", "crs/agents/mod.rs"),
     ("resource ", "crs/agents/resource_actor.rs"),
     ("group ", "crs/groups/group_actor.rs"),
+    ("monitor ", "crs/monitors/monitor_actor.rs"),
 ];
 
 /// Actors whose file has another name than they: a keeper stands beside the supervisor whose
 /// children it adds and removes, and is found in that one's file.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     ("links", "sync/mod.rs"),
     ("links_keeper", "sync/links_actor.rs"),
     ("groups_keeper", "crs/groups/mod.rs"),
+    ("monitors_keeper", "crs/monitors/mod.rs"),
 ];
 
 fn golden() -> PathBuf {
@@ -58,7 +61,10 @@ async fn pictures(twin: &Twin) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_live_tree_is_the_drawn_one() {
-    let twin = Twin::form(config(3, Duration::from_secs(1))).await;
+    let mut config = config(3, Duration::from_secs(1));
+    let kind = MonitorKind::Ip { addresses: vec!["10.1.0.1".parse().unwrap()] };
+    config.monitors.insert("gateway".into(), monitor(kind, RecoveryTarget::Group("web".into())));
+    let twin = Twin::form(config).await;
     twin.until_whole().await;
     twin.until_online("web", &servers(&["kiki"])).await;
     let expected = fs::read_to_string(golden()).unwrap_or_default();

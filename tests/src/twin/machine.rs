@@ -15,6 +15,8 @@ use tasuki_core::{
 };
 use tokio::sync::oneshot;
 
+use super::looks::Looks;
+
 /// A resource on a machine.
 type Which = (GroupName, ResourceName);
 
@@ -35,6 +37,7 @@ pub enum Happening {
 pub struct Machine {
     name: ServerName,
     inner: Arc<Mutex<Inner>>,
+    pub(super) looks: Looks,
 }
 
 struct Inner {
@@ -74,7 +77,7 @@ impl Machine {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        Self { name, inner }
+        Self { name, inner, looks: Looks::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -1,6 +1,7 @@
 //! A cluster in one process: the real actors, core, Raft and store over a network, guards and
 //! resources in memory. Faster and more cruel than processes; time is real.
 
+mod looks;
 mod machine;
 mod wire;
 
@@ -14,8 +15,8 @@ use tasuki_actors::{NodeHandle, NodeOptions, ports::Ports};
 use tasuki_core::{
     config::{
         Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, GroupConfig, HeartbeatPath,
-        Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy, Startup,
-        StopFailurePolicy,
+        MonitorConfig, MonitorKind, MonitorTiming, Network, NetworkUse, RecoveryConfig, RecoveryTarget,
+        ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy, Startup, StopFailurePolicy,
     },
     ids::{Incarnation, Lineage, RaftId, ServerName},
     registry::{
@@ -120,6 +121,25 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
     }
 }
 
+/// A monitor that looks often, on every server, whatever runs; its findings have no restart and one
+/// failover.
+#[must_use]
+pub fn monitor(kind: MonitorKind, target: RecoveryTarget) -> MonitorConfig {
+    MonitorConfig {
+        comment: String::new(),
+        kind,
+        interval: Duration::from_millis(50),
+        timeout: Duration::from_millis(100),
+        retries: 0,
+        start_delay: Duration::ZERO,
+        timing: MonitorTiming::Always,
+        target: None,
+        nice: 0,
+        servers: Vec::new(),
+        recovery: RecoveryConfig { target, restarts: 0, failovers: 1, last: FinalAction::None },
+    }
+}
+
 impl Twin {
     /// Founds a cluster and lets all its servers join.
     ///
@@ -175,6 +195,7 @@ impl Twin {
             lineage: Lineage::new("twin"),
             incarnation: Incarnation(incarnation),
             store: self.folder.path().join(format!("{server}")),
+            journal: self.folder.path().join(format!("{server}-journal")),
             config: self.config.clone(),
             founder: number == 1,
             store_exists: incarnation > 1,
@@ -185,6 +206,7 @@ impl Twin {
             links: self.wire.socket(server),
             guard: machine.clone(),
             agent: machine.clone(),
+            prober: machine.clone(),
         };
         // The node before lets its store go a little after its actors have ended.
         let opened = async {

@@ -1,5 +1,6 @@
 //! The agents: one supervisor per role and operating-system user, each with its resources' actors.
 
+pub mod check;
 pub mod resource_actor;
 
 use std::{

@@ -1,7 +1,7 @@
 //! One resource on this server: starts, stops and probes it through its agent.
 //!
-//! Started by its role's supervisor; owns the operation under way. Lost at a restart: the watch for
-//! the resource's end, and the operation: the group actor is told `AgentReady` and asks again. An
+//! Started by its role's supervisor; owns the operation under way, and then the watch over what is up.
+//! Lost at a restart: the watch for the resource's end, its checks, and the operation: the group actor is told `AgentReady` and asks again. An
 //! operation that finds its work done says so: nothing is started or stopped twice.
 
 use std::sync::Arc;
@@ -9,7 +9,10 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::ResourceKey;
+use super::{
+    ResourceKey,
+    check::{self, Checked},
+};
 use crate::{
     context::Context,
     ohas::crs::groups::group_actor::GroupMsg,
@@ -39,6 +42,8 @@ pub enum Outcome {
     Stopped(Result<(), String>),
     /// It ended by itself.
     Ended(String),
+    /// What its check said.
+    Checked(Checked),
 }
 
 /// The actor.
@@ -85,17 +90,18 @@ impl Actor for ResourceActor {
             before.abort();
             let _ = before.await; // it must not run beside what follows
         }
-        let (agent, group) = (state.context.ports.agent.clone(), state.group.clone());
+        let (context, group) = (state.context.clone(), state.group.clone());
         let (resource, epoch) = (state.key.1.clone(), epoch_of(&message));
         let say = move |outcome| {
             group.cast(GroupMsg::Outcome(resource.clone(), epoch, outcome));
         };
         state.under_way = Some(tokio::spawn(async move {
+            let agent = &context.ports.agent;
             match message {
                 ResourceMsg::Probe(order) => match agent.probe(&order).await {
                     Ok(Probe::Running(ended)) => {
                         say(Outcome::Probed(Ok(true)));
-                        watch(ended, say).await;
+                        while_up(&context, &order, ended, say).await;
                     }
                     Ok(Probe::Stopped) => say(Outcome::Probed(Ok(false))),
                     Err(error) => say(Outcome::Probed(Err(error.to_string()))),
@@ -104,7 +110,7 @@ impl Actor for ResourceActor {
                 ResourceMsg::Start(order) => match agent.start(&order).await {
                     Ok(ended) => {
                         say(Outcome::Started(Ok(())));
-                        watch(ended, say).await;
+                        while_up(&context, &order, ended, say).await;
                     }
                     Err(error) => say(Outcome::Started(Err(text(&error)))),
                 },
@@ -128,10 +134,23 @@ fn text(error: &AgentError) -> String {
     error.to_string()
 }
 
-async fn watch(ended: Option<oneshot::Receiver<String>>, say: impl Fn(Outcome)) {
-    if let Some(ended) = ended
-        && let Ok(how) = ended.await
-    {
-        say(Outcome::Ended(how));
+/// Waits for its end, and checks it, until something else is asked of it.
+async fn while_up(
+    context: &Context,
+    order: &ResourceOrder,
+    ended: Option<oneshot::Receiver<String>>,
+    say: impl Fn(Outcome),
+) {
+    let end = async {
+        if let Some(ended) = ended
+            && let Ok(how) = ended.await
+        {
+            say(Outcome::Ended(how));
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = end => {}
+        never = check::run(context, order, |checked| say(Outcome::Checked(checked))) => match never {},
     }
 }

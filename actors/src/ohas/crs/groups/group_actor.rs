@@ -11,16 +11,17 @@ use std::{
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
-    config::{Automatic, GroupConfig, ResourceKind, Startup},
+    config::{Automatic, GroupConfig, MonitorConfig, MonitorKind, ResourceKind, Startup},
     group::{
         environment::{Situation, variables},
-        lifecycle::{Action, Event, Lifecycle},
+        lifecycle::{Action, CheckedState, Event, Lifecycle},
     },
-    ids::{Epoch, GroupName, ResourceName},
+    ids::{Epoch, GroupName, MonitorName, ResourceName},
+    monitor::concerns,
     reason::Reason,
     registry::{
-        Author, Command,
-        state::{ClusterMode, GroupReport, GroupState, ResourceReport, ResourceState, StartEvent},
+        Author, Command, Item,
+        state::{ClusterMode, Failures, GroupReport, GroupState, ResourceReport, ResourceState, StartEvent},
     },
 };
 
@@ -30,6 +31,7 @@ use crate::{
     handle::RegistryError,
     ohas::crs::agents::{
         Role,
+        check::Checked,
         resource_actor::{Outcome, ResourceMsg},
     },
     ports::{AgentError, ResourceOrder, ResourceSpec},
@@ -50,6 +52,22 @@ pub enum GroupMsg {
     Reported(Result<(), RegistryError>),
     /// The release was committed, or not.
     ReleaseDone(Result<(), RegistryError>),
+    /// A monitor has found something bad, and its recovery is to mend these.
+    Found {
+        /// Which monitor.
+        monitor: MonitorName,
+        /// What its recovery mends.
+        resources: Vec<ResourceName>,
+        /// What it found.
+        why: String,
+        /// How often it may have them restarted here.
+        restarts: u32,
+    },
+    /// What that monitor looks at is well again.
+    Mended {
+        /// Which monitor.
+        monitor: MonitorName,
+    },
     /// Time to look for what has become steady, and to repeat what did not get through.
     Tick,
 }
@@ -76,6 +94,8 @@ pub struct State {
     release: Release,
     /// Ends noticed while the cluster was suspended.
     unwatched: Vec<(ResourceName, String)>,
+    /// The recovery ladder's counters as last seen.
+    counters: Item<Failures>,
     _follow: [Follow; 2],
 }
 
@@ -124,7 +144,15 @@ impl Actor for GroupActor {
         // What an earlier life of this node reported under the same ownership still stands.
         let before = entry.report.as_ref().map(|report| report.value.clone());
         let last = before.filter(|report| report.epoch == epoch && report.server == *context.me());
-        let life = Lifecycle::new(config, context.me(), &entry.failures.value, now);
+        let failures = &entry.failures.value;
+        let life = Lifecycle::new(config, context.me(), failures, now).remembering(
+            failures,
+            context.me(),
+            context.ports.clock.wall(),
+            now,
+        );
+        let counters = entry.failures.clone();
+        context.groups.live.set(&group, std::iter::empty());
         slot.set(me.clone());
         let follow = [
             Follow::changes(context.lease.subscribe(), me.clone(), || GroupMsg::Registry),
@@ -145,6 +173,7 @@ impl Actor for GroupActor {
             reporting: Reporting { last, ..Reporting::default() },
             release: Release::NotYet,
             unwatched: Vec::new(),
+            counters,
             _follow: follow,
         };
         let resources: Vec<ResourceName> = state.life.resources().map(|(name, ..)| name.clone()).collect();
@@ -184,6 +213,12 @@ impl Actor for GroupActor {
                     }
                 };
             }
+            GroupMsg::Found { monitor, resources, why, restarts } => {
+                if !state.is_suspended() {
+                    state.on(Event::Found { monitor, resources, why, restarts });
+                }
+            }
+            GroupMsg::Mended { monitor } => state.on(Event::Mended { monitor }),
             GroupMsg::Tick => {
                 state.on(Event::Tick);
                 state.look();
@@ -217,10 +252,18 @@ impl State {
             self.releasing = Some(release.reason.clone());
             self.on(Event::Release);
         }
+        if entry.failures.modified != self.counters.modified {
+            let none = |failures: &Failures| failures.counts.is_empty() && failures.monitors.is_empty();
+            let reset = none(&entry.failures.value) && !none(&self.counters.value);
+            self.counters = entry.failures.clone();
+            if reset {
+                self.on(Event::Reset);
+            }
+        }
         self.begin();
-        if registry.cluster_mode() != ClusterMode::Suspended {
+        if !self.is_suspended() {
             for (resource, how) in std::mem::take(&mut self.unwatched) {
-                self.on(Event::Ended(resource, how));
+                self.ended(resource, how);
             }
         }
     }
@@ -246,7 +289,7 @@ impl State {
             Outcome::Probed(_) => Some(Ask::Probe),
             Outcome::Started(_) => Some(Ask::Start),
             Outcome::Stopped(_) => Some(Ask::Stop),
-            Outcome::Ended(_) => None,
+            Outcome::Ended(_) | Outcome::Checked(_) => None,
         };
         if let Some(ask) = answers {
             if self.asked.get(&resource) != Some(&ask) {
@@ -262,7 +305,7 @@ impl State {
             }
             Outcome::Probed(Ok(true)) if self.begun => {}
             Outcome::Probed(Ok(false)) if self.begun => {
-                self.on(Event::Ended(resource, "it was found ended".into()));
+                self.ended(resource, "it was found ended".into());
             }
             Outcome::Probed(Ok(runs)) => {
                 self.found.insert(resource, runs);
@@ -272,14 +315,51 @@ impl State {
             Outcome::Started(Err(why)) => self.on(Event::StartFailed(resource, why)),
             Outcome::Stopped(Ok(())) => self.on(Event::Stopped(resource)),
             Outcome::Stopped(Err(why)) => self.on(Event::StopFailed(resource, why)),
-            Outcome::Ended(how) if self.context.state().cluster_mode() == ClusterMode::Suspended => {
-                self.unwatched.push((resource, how));
-            }
+            Outcome::Ended(how) if self.is_suspended() => self.unwatched.push((resource, how)),
             Outcome::Ended(how) => {
                 self.tell("resource-ended", format!("{resource} ended: {how}"));
-                self.on(Event::Ended(resource, how));
+                self.ended(resource, how);
             }
+            Outcome::Checked(_) if self.is_suspended() => {} // of a check that began before
+            Outcome::Checked(Checked::Is(state, detail)) => self.on(Event::Checked(resource, state, detail)),
+            Outcome::Checked(Checked::StoppedOnPurpose(why)) => self.stopped_on_purpose(resource, why),
         }
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.context.state().cluster_mode() == ClusterMode::Suspended
+    }
+
+    /// What follows the end of a process: the recovery of the monitors that watch it here, or the
+    /// resource's own, unless nobody is to watch it.
+    fn ended(&mut self, resource: ResourceName, how: String) {
+        let registry = self.context.state();
+        let me = self.context.me();
+        let watches = |config: &MonitorConfig| {
+            config.kind == MonitorKind::Pid
+                && config.target.as_ref() == Some(&resource)
+                && (config.servers.is_empty() || config.servers.contains(me))
+        };
+        let mut monitors = registry.monitors.values().map(|entry| &entry.config.value).filter(|c| watches(c));
+        let mends = |config| concerns(&registry, config, me).iter().any(|(group, _)| *group == self.group);
+        let by_a_monitor = monitors.any(mends);
+        self.context.groups.live.ended(&(self.group.clone(), resource.clone()), how.clone());
+        let kind = self.life.config().resources.get(&resource).map(|config| &config.kind);
+        let unwatched = matches!(kind, Some(ResourceKind::Exec(exec)) if !exec.wait && !exec.watch);
+        if !by_a_monitor && !unwatched {
+            self.on(Event::Ended(resource, how));
+        }
+    }
+
+    /// A resource that stands for itself is not wanted any more when somebody stopped it past the
+    /// cluster. A group has others to keep up, so there it is a failure like any other.
+    fn stopped_on_purpose(&mut self, resource: ResourceName, why: String) {
+        if self.life.config().instance.is_none() {
+            self.on(Event::Checked(resource, CheckedState::Failed(why.clone()), why));
+            return;
+        }
+        self.tell("resource-stopped", format!("{resource}: {why}"));
+        self.tell_registry(Command::StopGroup { group: self.group.clone(), force: true });
     }
 
     fn on(&mut self, event: Event) {
@@ -287,6 +367,14 @@ impl State {
         for action in self.life.on(event, now) {
             self.perform(action);
         }
+        let up = |state| match state {
+            ResourceState::Online | ResourceState::Intermediate => true,
+            // A check could not tell; before the group has begun, nobody could.
+            ResourceState::Unknown => self.begun,
+            _ => false,
+        };
+        let resources = self.life.resources().filter(|(_, state, _)| up(*state));
+        self.context.groups.live.set(&self.group, resources.map(|(name, ..)| name));
     }
 
     fn ask(&mut self, resource: &ResourceName, ask: Ask) {

@@ -1,6 +1,7 @@
 //! The groups that this server owns: one actor each, as the registry says.
 
 pub mod group_actor;
+mod live;
 
 use std::{
     collections::BTreeMap,
@@ -9,8 +10,13 @@ use std::{
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::ids::{Epoch, GroupName};
+use tokio::sync::watch;
 
-use self::group_actor::{GroupActor, GroupMsg};
+pub use self::live::{Live, LiveMap};
+use self::{
+    group_actor::{GroupActor, GroupMsg},
+    live::LiveResources,
+};
 use crate::{
     context::Context,
     follow::Follow,
@@ -23,6 +29,7 @@ use crate::{
 pub struct Groups {
     supervisor: Slot<SupervisorMsg>,
     owned: Mutex<BTreeMap<(GroupName, Epoch), Slot<GroupMsg>>>,
+    live: LiveResources,
 }
 
 impl Groups {
@@ -30,6 +37,11 @@ impl Groups {
     pub fn actor(&self, group: &GroupName, epoch: Epoch) -> Option<ActorRef<GroupMsg>> {
         let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
         owned.get(&(group.clone(), epoch))?.get()
+    }
+
+    /// What runs on this server, as the group actors see it.
+    pub fn live(&self) -> watch::Receiver<LiveMap> {
+        self.live.subscribe()
     }
 }
 
@@ -118,6 +130,7 @@ impl State {
         owned.retain(|key, _| {
             let stays = mine.contains(key);
             if !stays {
+                groups.live.forget(&key.0);
                 groups.supervisor.cast(SupervisorMsg::Remove(name_of(key)));
             }
             stays
