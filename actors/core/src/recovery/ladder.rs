@@ -95,6 +95,45 @@ mod tests {
         }
     }
 
+    /// Failovers allowed, used, by itself or not, whether somebody can take it: one line each.
+    #[test]
+    fn table_of_every_rung() {
+        let mut table = Vec::new();
+        for (retries, used) in [(0, 0), (1, 0), (1, 1), (1, 2), (5, 4), (5, 5)] {
+            table.push(format!("retries {retries} used {used}: {:?}", local_step(retries, used)));
+        }
+        for failovers in 0..=2 {
+            for used in 0..=2 {
+                for (failover, by) in [(Automatic::Auto, "auto"), (Automatic::Manual, "manual")] {
+                    for (somebody, who) in [(true, "somebody"), (false, "nobody")] {
+                        let policy = StartFailurePolicy { retries: 9, failovers, last: FinalAction::Reset };
+                        let count = FailureCount { retries: 9, failovers: used };
+                        let step = match escalate(policy, count, failover, somebody) {
+                            Escalation::FailOver => "fail over",
+                            Escalation::Wait => "wait",
+                            Escalation::Final(FinalAction::Reset) => "final",
+                            Escalation::Final(_) => "another final action than the policy's",
+                        };
+                        table.push(format!("failovers {failovers} used {used} {by} {who}: {step}"));
+                    }
+                }
+            }
+        }
+        let expected: Vec<&str> = include_str!("ladder.txt").lines().collect();
+        assert_eq!(table, expected, "\n{}\n", table.join("\n"));
+    }
+
+    /// Every final action comes out as the policy says it.
+    #[test]
+    fn the_final_action_is_the_policys() {
+        use FinalAction::*;
+        for last in [None, Stop, StopAndReboot, StopAndPowerOff, Reset] {
+            let policy = StartFailurePolicy { retries: 0, failovers: 0, last };
+            let step = escalate(policy, FailureCount::default(), Automatic::Auto, true);
+            assert_eq!(step, Escalation::Final(last));
+        }
+    }
+
     #[test]
     fn the_reference_order_for_five_retries_and_one_failover() {
         assert_eq!(play(5, 1), ["6 on A", "6 on B", "1 on A", "None"]);

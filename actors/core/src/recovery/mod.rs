@@ -82,3 +82,6 @@ pub fn reason(failed: &FailedResource, server: &ServerName) -> Reason {
         (_, None) => Reason::ResourceFailed { resource, server },
     }
 }
+
+#[cfg(test)]
+mod tests;

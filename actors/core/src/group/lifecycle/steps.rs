@@ -1,0 +1,96 @@
+//! What is started and stopped next.
+
+use super::{Action, CheckedState, Lifecycle, Phase, Resource};
+use crate::{ids::ResourceName, registry::state::ResourceState, time::Timestamp};
+
+impl Lifecycle {
+    /// It is up and stays so: what a monitor has restarted is stopped anyway.
+    pub(super) fn may_fail(&self, name: &ResourceName) -> bool {
+        let up = self.resources.get(name).is_some_and(Resource::is_up);
+        self.phase == Phase::Up && up && !self.restart.contains(name)
+    }
+
+    /// What a check said of what is up; says whether that is new.
+    pub(super) fn checked(
+        &mut self,
+        name: &ResourceName,
+        state: &CheckedState,
+        detail: String,
+        now: Timestamp,
+    ) -> bool {
+        let state = match state {
+            CheckedState::Online => ResourceState::Online,
+            CheckedState::Intermediate => ResourceState::Intermediate,
+            CheckedState::Unknown => ResourceState::Unknown,
+            CheckedState::Failed(_) => return false, // the ladder's matter
+        };
+        let Some(resource) = self.resources.get_mut(name) else { return false };
+        if resource.state == state && resource.detail == detail {
+            return false;
+        }
+        resource.set(state, detail, now);
+        true
+    }
+
+    /// Stops what a monitor restarts, in reverse; once all of it is offline it starts again like
+    /// anything that is missing.
+    pub(super) fn restart_next(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let ready: Vec<ResourceName> = self
+            .restart
+            .iter()
+            .filter(|name| {
+                self.resources.get(*name).is_some_and(Resource::is_up)
+                    && self.order.needed_by(name).all(|user| self.is(user, ResourceState::Offline))
+            })
+            .cloned()
+            .collect();
+        for name in ready {
+            let why = self.resources.get(&name).map(|r| r.detail.clone()).unwrap_or_default();
+            self.set(&name, ResourceState::OfflinePending, why, now);
+            actions.push(Action::Stop(name));
+        }
+        if self.restart.iter().all(|name| self.is(name, ResourceState::Offline)) {
+            self.restart.clear();
+        }
+    }
+
+    /// Starts whatever has everything it needs, unless a failure was given up on.
+    pub(super) fn start_next(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.is_stuck() {
+            return;
+        }
+        let ready: Vec<ResourceName> = self
+            .resources
+            .iter()
+            .filter(|(name, r)| {
+                r.state == ResourceState::Offline
+                    && !self.restart.contains(*name)
+                    && self.order.needs(name).all(|need| self.is(need, ResourceState::Online))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in ready {
+            self.set(&name, ResourceState::OnlinePending, "", now);
+            actions.push(Action::Start(name));
+        }
+    }
+
+    /// Stops whatever nothing online needs any more. What failed to start is stopped too: some of
+    /// it may run.
+    pub(super) fn stop_next(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let ready: Vec<ResourceName> = self
+            .resources
+            .iter()
+            .filter(|(name, r)| {
+                let may_run = matches!(r.state, ResourceState::OnlinePending | ResourceState::OnlineFailure);
+                (r.is_up() || may_run)
+                    && self.order.needed_by(name).all(|user| self.is(user, ResourceState::Offline))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in ready {
+            self.set(&name, ResourceState::OfflinePending, "", now);
+            actions.push(Action::Stop(name));
+        }
+    }
+}
