@@ -4,6 +4,7 @@ pub mod candidate;
 pub mod forecast;
 pub mod matrix;
 pub mod plan;
+pub mod pools;
 pub mod record;
 
 #[cfg(test)]
