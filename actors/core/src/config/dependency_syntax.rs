@@ -113,7 +113,7 @@ pub enum Fault {
 }
 
 /// Which of the two lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
     /// START_DEPENDENCIES.
     Start,

@@ -17,6 +17,7 @@ pub mod built_in;
 mod definition;
 mod dependency;
 pub mod dependency_syntax;
+pub mod graph;
 pub mod instances;
 mod monitor;
 pub mod pool;
