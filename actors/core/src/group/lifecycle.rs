@@ -145,6 +145,12 @@ impl Lifecycle {
         self.resources.iter().map(|(name, r)| (name, r.state, r.detail.as_str()))
     }
 
+    /// Whether it is being stopped to be started again here, for a monitor.
+    #[must_use]
+    pub fn is_restarting(&self, resource: &ResourceName) -> bool {
+        self.restart.contains(resource)
+    }
+
     /// The configuration that this ownership runs.
     #[must_use]
     pub fn config(&self) -> &GroupConfig {

@@ -1,8 +1,8 @@
 //! What the recovery of a finding mends on the server that found it.
 
 use crate::{
-    config::{MonitorConfig, MonitorKind, RecoveryTarget},
-    ids::{GroupName, MonitorName, ResourceName, ServerName},
+    config::{MonitorConfig, RecoveryTarget},
+    ids::{GroupName, ResourceName, ServerName},
     registry::State,
 };
 
@@ -31,19 +31,98 @@ pub fn concerns(
     concerned.collect()
 }
 
-/// The `pid` monitor on `server` that watches a resource's process. Where there is one, the end of
-/// the process is its finding, with its recovery rules, and no failure by the resource's own.
-#[must_use]
-pub fn pid_monitor<'a>(
-    state: &'a State,
-    server: &ServerName,
-    resource: &ResourceName,
-) -> Option<&'a MonitorName> {
-    let mut monitors = state.monitors.iter();
-    let found = monitors.find(|(_, monitor)| {
-        let config = &monitor.config.value;
-        let here = config.servers.is_empty() || config.servers.contains(server);
-        config.kind == MonitorKind::Pid && config.target.as_ref() == Some(resource) && here
-    });
-    found.map(|(name, _)| name)
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::{
+        config::{
+            ExecConfig, FinalAction, GroupConfig, MonitorKind, MonitorTiming, RecoveryConfig, ResourceConfig,
+            ResourceKind,
+        },
+        ids::Revision,
+        reason::Reason,
+        registry::{
+            Item,
+            state::{Failures, GroupEntry, Ownership, StartEvent, Target, Vacate},
+        },
+        time::WallTime,
+    };
+
+    fn item<T>(value: T) -> Item<T> {
+        Item { value, created: Revision(1), modified: Revision(1), at: WallTime(0) }
+    }
+
+    /// `web` (ip, db) and `db#1` (db) on kiki, `mail` (post) on lala, `old` (db) leaving kiki.
+    fn state() -> State {
+        let mut state = State::default();
+        for (name, owner, resources, leaves) in [
+            ("web", "kiki", &["db", "ip"][..], false),
+            ("db#1", "kiki", &["db"][..], false),
+            ("mail", "lala", &["post"][..], false),
+            ("old", "kiki", &["db"][..], true),
+        ] {
+            let resource = || ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())));
+            let resources = resources.iter().map(|name| ((*name).into(), resource())).collect();
+            let vacate = Vacate { to: None, reason: Reason::StillWanted, event: StartEvent::Start };
+            let ownership = Ownership {
+                owner: Some(owner.into()),
+                release: leaves.then_some(vacate),
+                ..Ownership::default()
+            };
+            let entry = GroupEntry {
+                config: Some(item(GroupConfig { resources, ..GroupConfig::default() })),
+                target: item(Target::Online),
+                ownership: item(ownership),
+                report: None,
+                failures: item(Failures::default()),
+                facts: BTreeMap::new(),
+            };
+            state.groups.insert(name.into(), entry);
+        }
+        state
+    }
+
+    /// What a monitor with this target concerns on a server: `group: resources; …`.
+    fn concerned(target: RecoveryTarget, server: &str) -> String {
+        let monitor = MonitorConfig {
+            comment: String::new(),
+            kind: MonitorKind::Pid,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(60),
+            retries: 0,
+            start_delay: Duration::ZERO,
+            timing: MonitorTiming::Always,
+            target: None,
+            nice: 0,
+            servers: Vec::new(),
+            recovery: RecoveryConfig { target, restarts: 0, failovers: 0, last: FinalAction::None },
+        };
+        let units = concerns(&state(), &monitor, &server.into()).into_iter().map(|(group, resources)| {
+            let resources: String = resources.iter().map(|resource| format!(" {resource}")).collect();
+            format!("{group}:{resources}")
+        });
+        units.collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn a_resource_is_mended_where_it_is_and_only_it() {
+        assert_eq!(concerned(RecoveryTarget::Resource("db".into()), "kiki"), "db#1: db; web: db");
+        assert_eq!(concerned(RecoveryTarget::Resource("other".into()), "kiki"), "");
+    }
+
+    #[test]
+    fn a_group_is_mended_whole_and_only_by_its_owner() {
+        assert_eq!(concerned(RecoveryTarget::Group("web".into()), "kiki"), "web: db ip");
+        assert_eq!(concerned(RecoveryTarget::Group("web".into()), "lala"), "");
+        assert_eq!(concerned(RecoveryTarget::Group("old".into()), "kiki"), "");
+    }
+
+    #[test]
+    fn the_cluster_is_every_unit_on_the_server_that_found_it() {
+        assert_eq!(concerned(RecoveryTarget::Cluster, "kiki"), "db#1: db; web: db ip");
+        assert_eq!(concerned(RecoveryTarget::Cluster, "lala"), "mail: post");
+        assert_eq!(concerned(RecoveryTarget::Cluster, "mimi"), "");
+    }
 }

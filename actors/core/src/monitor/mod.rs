@@ -10,6 +10,6 @@ mod concerns;
 mod summary;
 pub mod watch;
 
-pub use concerns::{concerns, pid_monitor};
+pub use concerns::concerns;
 pub use summary::{summarise, summary};
 pub use watch::{Action, Event, Watch};

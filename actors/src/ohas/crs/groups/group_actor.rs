@@ -253,7 +253,8 @@ impl State {
             self.on(Event::Release);
         }
         if entry.failures.modified != self.counters.modified {
-            let none = |failures: &Failures| failures.counts.is_empty() && failures.monitors.is_empty();
+            // Counters alone go with steady work too; an operator's reset takes the history with them.
+            let none = |failures: &Failures| *failures == Failures::default();
             let reset = none(&entry.failures.value) && !none(&self.counters.value);
             self.counters = entry.failures.clone();
             if reset {
@@ -413,6 +414,7 @@ impl State {
             event: self.event,
             previous: previous.as_ref(),
             stopping: self.releasing.as_ref(),
+            restarting: self.life.is_restarting(resource),
         });
         let (group, resource) = (self.group.clone(), resource.clone());
         Some(ResourceOrder { group, resource, epoch: self.epoch, kind, environment })
