@@ -1,105 +1,288 @@
-//! Who could run a group now, in order of preference, and why the others could not.
+//! Which of the servers that could take a unit is the best: the rules of preference, in order.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::constraint::Rejection;
+use super::{
+    board::Board,
+    snapshot::{Member, ServerId, Standing, TargetId, UnitId},
+};
 use crate::{
-    config::GroupConfig,
-    ids::{GroupName, ServerName},
+    config::{Exclusive, Placement, StartKind},
+    ids::{GroupName, Revision, ServerName},
     registry::{
         State,
-        state::{GroupEntry, ServerMode},
+        state::{GroupEntry, StartEvent},
     },
 };
 
-/// Why a server cannot take a group now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Rejection {
-    /// It is not in the group's list.
-    NotListed,
-    /// It has not joined.
-    NotJoined,
-    /// It is down.
-    Down {
-        /// Why.
-        because: String,
-    },
-    /// It is being shut down.
-    Leaving,
-    /// Its lease is not being renewed at this moment.
-    NoLease,
+/// How many units are looked at that would follow one to its server.
+const LOOK_AHEAD: usize = 64;
+
+/// A rule of preference, in the order in which they decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// An operator, or whoever released it, chose the server.
+    Chosen,
+    /// It need not share the server with another exclusive group.
+    Exclusive,
+    /// It has been handed on from there less often because of failures.
+    HandedOn,
+    /// Fewer instances of the same resource are there.
+    Siblings,
+    /// More of what depends on it can run there too.
+    Followers,
+    /// More of what it should share a server with is there.
+    Weak,
+    /// Less of what it avoids is there.
+    Dispersion,
+    /// More of what it is drawn to is there.
+    Attraction,
+    /// It comes earlier in the list of servers.
+    ListOrder,
+    /// What it depends on came up there first.
+    FirstRisen,
+    /// It carries less load.
+    Load,
+    /// It has the lower number.
+    Number,
 }
 
-impl fmt::Display for Rejection {
+impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotListed => f.write_str("it is not in the group's list of servers"),
-            Self::NotJoined => f.write_str("it has not joined the cluster"),
-            Self::Down { because } if because.is_empty() => f.write_str("it is down"),
-            Self::Down { because } => write!(f, "it is down: {because}"),
-            Self::Leaving => f.write_str("it is shutting down"),
-            Self::NoLease => f.write_str("its lease is not being renewed"),
+        f.write_str(match self {
+            Self::Chosen => "it was chosen",
+            Self::Exclusive => "no other exclusive group is there",
+            Self::HandedOn => "it was handed on from there less often because of failures",
+            Self::Siblings => "fewer instances of the same resource are there",
+            Self::Followers => "more of what depends on it can run there too",
+            Self::Weak => "what it is started with is there",
+            Self::Dispersion => "less of what it avoids is there",
+            Self::Attraction => "what it is drawn to is there",
+            Self::ListOrder => "it comes earlier in the list of servers",
+            Self::FirstRisen => "what it depends on came up there first",
+            Self::Load => "it carries less load",
+            Self::Number => "it has the lower number",
+        })
+    }
+}
+
+/// How good a server is for a unit: the smaller the better, the first difference decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    not_chosen: bool,
+    shares: bool,
+    pub(super) handed_on: u32,
+    siblings: u32,
+    stranded: usize,
+    apart: usize,
+    crowded: usize,
+    away: usize,
+    position: usize,
+    rose: Revision,
+    load: u64,
+    number: u32,
+}
+
+impl Rank {
+    /// The rule by which this one is better than another.
+    pub(super) fn better_by(&self, other: &Self) -> Option<Rule> {
+        let rules = [
+            (Rule::Chosen, self.not_chosen < other.not_chosen, self.not_chosen == other.not_chosen),
+            (Rule::Exclusive, self.shares < other.shares, self.shares == other.shares),
+            (Rule::HandedOn, self.handed_on < other.handed_on, self.handed_on == other.handed_on),
+            (Rule::Siblings, self.siblings < other.siblings, self.siblings == other.siblings),
+            (Rule::Followers, self.stranded < other.stranded, self.stranded == other.stranded),
+            (Rule::Weak, self.apart < other.apart, self.apart == other.apart),
+            (Rule::Dispersion, self.crowded < other.crowded, self.crowded == other.crowded),
+            (Rule::Attraction, self.away < other.away, self.away == other.away),
+            (Rule::ListOrder, self.position < other.position, self.position == other.position),
+            (Rule::FirstRisen, self.rose < other.rose, self.rose == other.rose),
+            (Rule::Load, self.load < other.load, self.load == other.load),
+            (Rule::Number, self.number < other.number, self.number == other.number),
+        ];
+        rules.iter().find(|(_, _, same)| !same).and_then(|(rule, better, _)| better.then_some(*rule))
+    }
+}
+
+impl Board<'_> {
+    /// The servers of a unit's list that could take it, dependencies left out, with their place in
+    /// the list. A normally exclusive unit shares one only after a failover without a better choice.
+    pub(super) fn candidates(&self, unit: UnitId, event: StartEvent) -> Vec<(ServerId, usize)> {
+        let Some(config) = self.snapshot.units[unit].config.filter(|config| config.enabled) else {
+            return Vec::new();
+        };
+        let listed = config.servers.iter().enumerate();
+        let mut servers: Vec<(ServerId, usize)> = listed
+            .filter_map(|(position, name)| Some((self.snapshot.server(name)?, position)))
+            .filter(|(server, _)| self.allows(unit, *server).is_ok())
+            .collect();
+        if config.exclusive == Exclusive::Normal {
+            let alone = |(server, _): &(ServerId, usize)| self.would_share(unit, *server).is_none();
+            if !self.may_share(event) || servers.iter().any(alone) {
+                servers.retain(alone);
+            }
+        }
+        servers
+    }
+
+    /// Puts servers in order, best first.
+    pub(super) fn rank(
+        &self,
+        unit: UnitId,
+        servers: &[(ServerId, usize)],
+        chosen: Option<&ServerName>,
+    ) -> Vec<(Rank, ServerId)> {
+        let followers = self.followers(unit);
+        let mut ranked: Vec<(Rank, ServerId)> = servers
+            .iter()
+            .map(|(server, position)| (self.rank_of(unit, *server, *position, chosen, &followers), *server))
+            .collect();
+        ranked.sort_unstable();
+        ranked
+    }
+
+    /// Everything that would have to run where a unit runs.
+    pub(super) fn followers(&self, unit: UnitId) -> Vec<UnitId> {
+        let mut found: Vec<UnitId> = Vec::new();
+        let mut next = 0;
+        let mut from = unit;
+        loop {
+            for target in &self.snapshot.units[from].serves {
+                for follower in &self.snapshot.targets[*target].followers {
+                    if found.len() >= LOOK_AHEAD {
+                        return found;
+                    }
+                    if *follower != unit && self.seeks(*follower) && !found.contains(follower) {
+                        found.push(*follower);
+                    }
+                }
+            }
+            let Some(follower) = found.get(next) else { return found };
+            from = *follower;
+            next += 1;
+        }
+    }
+
+    fn rank_of(
+        &self,
+        unit: UnitId,
+        server: ServerId,
+        position: usize,
+        chosen: Option<&ServerName>,
+        followers: &[UnitId],
+    ) -> Rank {
+        let of = &self.snapshot.units[unit];
+        let at = &self.snapshot.servers[server];
+        let balanced = of.config.is_some_and(|config| config.placement == Placement::Balanced);
+        let mut rank = Rank {
+            not_chosen: chosen != Some(at.name),
+            shares: self.would_share(unit, server).is_some(),
+            handed_on: handed_on(of.entry, at.name),
+            siblings: self.siblings(unit, server),
+            stranded: self.stranded(unit, server, followers),
+            number: at.number,
+            ..Rank::default()
+        };
+        if balanced {
+            rank.rose = self.rose(unit, server);
+            rank.load = self.load[server];
+        } else {
+            rank.position = position;
+        }
+        for (target, kind) in &of.start {
+            match kind {
+                StartKind::Weak { global: false, .. } => {
+                    rank.apart += usize::from(!self.is_or_will_be(*target, unit, server, true));
+                }
+                StartKind::Attraction { intermediate } => {
+                    rank.away += usize::from(!self.is_or_will_be(*target, unit, server, *intermediate));
+                }
+                StartKind::Dispersion { intermediate, .. } => {
+                    rank.crowded += usize::from(self.is_or_will_be(*target, unit, server, *intermediate));
+                }
+                _ => {}
+            }
+        }
+        if !self.avoiders.is_empty() {
+            let avoided = of.serves.iter().filter(|target| self.avoiders.contains_key(&(**target, server)));
+            rank.crowded += avoided.count();
+        }
+        rank
+    }
+
+    /// Whether a member of a target is up on a server, or on its way up there.
+    fn is_or_will_be(&self, target: TargetId, unit: UnitId, server: ServerId, intermediate: bool) -> bool {
+        let counts = |m: &Member| m.standing == Standing::Pending || m.standing.is_up(intermediate);
+        self.members(target, unit, Some(server)).any(counts)
+    }
+
+    /// When what the unit must share a server with came up on this one.
+    fn rose(&self, unit: UnitId, server: ServerId) -> Revision {
+        let first = self.hard(unit).find(|(_, _, global)| !global);
+        let up = first
+            .and_then(|(target, intermediate, _)| self.first_up(target, unit, Some(server), intermediate));
+        up.map_or(Revision(0), |member| member.rose)
+    }
+
+    /// How many of the followers could not run on this server.
+    fn stranded(&self, unit: UnitId, server: ServerId, followers: &[UnitId]) -> usize {
+        let takes = |unit: UnitId| self.lists(unit, server).is_ok() && self.allows(unit, server).is_ok();
+        let mut left: Vec<UnitId> = followers.iter().copied().filter(|follower| takes(*follower)).collect();
+        let mut riding = vec![unit];
+        loop {
+            let before = riding.len();
+            left.retain(|follower| {
+                let complete = self.hard(*follower).filter(|(_, _, global)| !global).all(|(target, ..)| {
+                    let serves = |unit: &UnitId| self.snapshot.units[*unit].serves.contains(&target);
+                    let coming = |member: &Member| {
+                        let other = member.unit != *follower && !followers.contains(&member.unit);
+                        other && member.unit != unit && self.seeks(member.unit) && takes(member.unit)
+                    };
+                    riding.iter().any(serves)
+                        || self
+                            .members(target, *follower, Some(server))
+                            .any(|m| m.standing != Standing::Failed)
+                        || self.snapshot.targets[target].members.iter().any(coming)
+                });
+                if complete {
+                    riding.push(*follower);
+                }
+                !complete
+            });
+            if riding.len() == before {
+                return followers.len() + 1 - riding.len();
+            }
         }
     }
 }
 
-/// Whether a server could take a group now. `fit` are the servers whose lease is being renewed;
-/// `None` leaves that question out.
-///
-/// # Errors
-/// Why it could not.
-pub fn could_run(
-    state: &State,
-    fit: Option<&BTreeSet<ServerName>>,
-    group: &GroupConfig,
-    server: &ServerName,
-) -> Result<(), Rejection> {
-    if !group.servers.contains(server) {
-        return Err(Rejection::NotListed);
-    }
-    let presence = state.presence(server).ok_or(Rejection::NotJoined)?;
-    if !presence.up {
-        let because = presence.down_because.as_ref().map(ToString::to_string).unwrap_or_default();
-        return Err(Rejection::Down { because });
-    }
-    if presence.mode != ServerMode::Active {
-        return Err(Rejection::Leaving);
-    }
-    if fit.is_some_and(|fit| !fit.contains(server)) {
-        return Err(Rejection::NoLease);
-    }
-    Ok(())
-}
-
-/// The servers that could take a group now, best first: those that have handed it on least often,
-/// then in the group's order.
-#[must_use]
-pub fn candidates(
-    state: &State,
-    fit: &BTreeSet<ServerName>,
-    entry: &GroupEntry,
-    group: &GroupConfig,
-) -> Vec<ServerName> {
-    let mut servers: Vec<&ServerName> =
-        group.servers.iter().filter(|s| could_run(state, Some(fit), group, s).is_ok()).collect();
-    servers.sort_by_key(|server| handed_on(entry, server)); // stable: the group's order stays
-    servers.into_iter().cloned().collect()
-}
-
-/// How often a server has handed a group on because of failures that still count.
+/// How often a server has handed a unit on because of failures that still count.
 #[must_use]
 pub fn handed_on(entry: &GroupEntry, server: &ServerName) -> u32 {
-    entry.failures.value.counts.values().filter_map(|by| by.get(server)).map(|count| count.failovers).sum()
+    let failures = &entry.failures.value;
+    let by_resource = failures.counts.values().filter_map(|by| by.get(server));
+    let by_monitor = failures.monitors.values().filter_map(|by| by.get(server));
+    by_resource.chain(by_monitor).map(|count| count.failovers).sum()
 }
 
-/// Where an operator's or a plan's wish for a group stands, for explanations: each configured
-/// server with its verdict.
+/// Each configured server, by number, with whether it could take a unit now.
 #[must_use]
 pub fn survey(state: &State, group: &GroupName) -> Vec<(ServerName, Result<(), Rejection>)> {
-    let Some(config) = state.groups.get(group).and_then(|g| g.config.as_ref()) else { return Vec::new() };
-    let mut servers: Vec<_> = state.servers.iter().collect();
-    servers.sort_by_key(|(_, server)| server.config.value.number);
-    servers.into_iter().map(|(name, _)| (name.clone(), could_run(state, None, &config.value, name))).collect()
+    let board = Board::new(state, None);
+    let Some(unit) = board.snapshot.unit(group) else { return Vec::new() };
+    if board.snapshot.units[unit].config.is_none() {
+        return Vec::new();
+    }
+    let mut servers: Vec<ServerId> = (0..board.snapshot.servers.len()).collect();
+    servers.sort_by_key(|server| board.snapshot.servers[*server].number);
+    let verdict = |server: ServerId| {
+        board.lists(unit, server)?;
+        board.allows(unit, server)?;
+        board.dependencies_hold(unit, server)
+    };
+    servers.into_iter().map(|id| (board.snapshot.servers[id].name.clone(), verdict(id))).collect()
 }

@@ -1,11 +1,18 @@
 //! Which server runs which group. The only place that chooses servers.
 
+mod board;
 pub mod candidate;
+mod constraint;
+pub mod dependency;
 pub mod forecast;
 pub mod matrix;
+mod order;
 pub mod plan;
 pub mod pools;
 pub mod record;
+mod release;
+mod snapshot;
+mod start;
 
 #[cfg(test)]
 mod tests;

@@ -1,24 +1,20 @@
 //! The placement decision: from a snapshot of the registry to the commands that should follow.
 //!
-//! Decided on the Raft leader only, for each group by itself: independent groups never wait for
-//! one another. Every decision names the objects it read (R12), so that it is refused if one of
-//! them has moved on. The same input twice gives the same decisions; when they have been applied,
-//! it gives none.
+//! Decided on the Raft leader only, over all units together: pools are filled, running units that
+//! must go are released, and vacant ones are placed. What runs well is never moved for balance or
+//! for a preference. Every decision names the objects it read (R12), so that it is refused if one
+//! of them has moved on. The same input twice gives the same decisions; when they have been
+//! applied, it gives none.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::candidate::candidates;
+use super::{board::Board, dependency::Reach, pools, release::Releases, start::Starts};
 use crate::{
-    config::{Automatic, FinalAction, GroupConfig},
-    ids::{GroupName, Revision, ServerName},
+    ids::{PoolName, Revision, ServerName},
     reason::Reason,
-    recovery::ladder::{Escalation, escalate},
     registry::{
         Command, Key, State,
-        command::Charge,
-        state::{
-            ClusterMode, FailedResource, FailureKind, GroupEntry, GroupState, ServerMode, StartEvent, Target,
-        },
+        state::{ClusterMode, ServerMode},
     },
 };
 
@@ -44,194 +40,62 @@ pub struct Decision {
     pub read: Vec<(Key, Revision)>,
 }
 
-/// Decides for all groups.
+/// Decides for all units.
 #[must_use]
 pub fn decide(input: &Input<'_>) -> Vec<Decision> {
     let mode = input.state.cluster_mode();
-    if mode == ClusterMode::Suspended {
-        return Vec::new();
+    let mut board = Board::new(input.state, Some(input.fit));
+    let mut decisions = Vec::new();
+    let filled = if mode == ClusterMode::Running { fill_pools(input.state) } else { None };
+    let pools_settled = filled.is_none();
+    decisions.extend(filled);
+    decisions.extend(Releases::new(&mut board, mode, pools_settled).decide());
+    if mode == ClusterMode::Running {
+        let reach = Reach::new(&board);
+        decisions.extend(Starts::new(&mut board, &reach, input.since_start, pools_settled).decide());
     }
-    let groups = input.state.groups.iter();
-    groups.filter_map(|(name, entry)| Group { input, name, entry }.decide(mode)).collect()
+    decisions
 }
 
-struct Group<'a> {
-    input: &'a Input<'a>,
-    name: &'a GroupName,
-    entry: &'a GroupEntry,
+/// Server pools are filled before anything that they say is looked at.
+fn fill_pools(state: &State) -> Option<Decision> {
+    if state.pools.is_empty() && state.pool_members.is_none() {
+        return None;
+    }
+    let stays = |name: &&ServerName| {
+        state.presence(name).is_some_and(|presence| presence.up && presence.mode == ServerMode::Active)
+    };
+    let available: BTreeSet<ServerName> = state.servers.keys().filter(stays).cloned().collect();
+    let members = pools::fill(state, &available);
+    let known = state.pool_members.as_ref().map(|item| &item.value);
+    if known.map_or(members.is_empty(), |known| *known == members) {
+        return None;
+    }
+    let mut changed: BTreeSet<PoolName> = BTreeSet::new();
+    for server in state.servers.keys() {
+        let (before, after) = (known.and_then(|known| known.get(server)), members.get(server));
+        if before != after {
+            changed.extend(before.into_iter().chain(after).cloned());
+        }
+    }
+    let mut read = vec![Key::Settings, Key::Mode, Key::PoolMembers];
+    read.extend(state.pools.keys().cloned().map(Key::Pool));
+    read.extend(state.servers.keys().cloned().map(Key::Presence));
+    Some(Decision {
+        command: Command::FillPools { members },
+        reason: Reason::PoolsFilled { pools: changed.into_iter().collect() },
+        read: reads(state, read),
+    })
 }
 
-impl Group<'_> {
-    fn decide(&self, mode: ClusterMode) -> Option<Decision> {
-        let ownership = &self.entry.ownership.value;
-        match &ownership.owner {
-            Some(owner) if ownership.release.is_some() => self.stop_failed(owner),
-            Some(owner) if matches!(mode, ClusterMode::Stopping(_)) => {
-                Some(self.release(owner, None, Reason::ClusterStopping, StartEvent::Start, None))
-            }
-            Some(owner) => self.owned(owner),
-            None if mode == ClusterMode::Running && self.entry.target.value == Target::Online => {
-                self.vacant()
-            }
-            None => None,
+/// The objects with their revisions, each once.
+pub(super) fn reads(state: &State, keys: impl IntoIterator<Item = Key>) -> Vec<(Key, Revision)> {
+    let mut read: Vec<(Key, Revision)> = Vec::new();
+    for key in keys {
+        if !read.iter().any(|(known, _)| *known == key) {
+            let revision = state.revision_of(&key);
+            read.push((key, revision));
         }
     }
-
-    /// Somebody runs it: is there a reason to take it away?
-    fn owned(&self, owner: &ServerName) -> Option<Decision> {
-        let config = &self.entry.config.as_ref()?.value;
-        if self.entry.target.value == Target::Offline {
-            return Some(self.release(owner, None, Reason::NotConfigured, StartEvent::Start, None));
-        }
-        let next = self.candidates(config).into_iter().find(|server| server != owner);
-        if !config.servers.contains(owner) {
-            return Some(self.release(owner, next, Reason::NotConfigured, StartEvent::Start, None));
-        }
-        let presence = self.input.state.presence(owner)?;
-        if presence.mode != ServerMode::Active {
-            // Taking a server down counts as its failure.
-            let reason = Reason::ServerLeaving { server: owner.clone() };
-            return Some(self.release(owner, next, reason, StartEvent::Failover, None));
-        }
-        let report = &self.entry.report.as_ref()?.value;
-        if report.epoch != self.entry.ownership.value.epoch {
-            return None; // from before
-        }
-        if let Some(failed) = &report.failed {
-            return self.failed(owner, config, failed, next);
-        }
-        if report.state == GroupState::Online {
-            return self.failback(owner, config);
-        }
-        None
-    }
-
-    /// It is being released. Only a failed stop asks for more, and only once.
-    fn stop_failed(&self, owner: &ServerName) -> Option<Decision> {
-        let config = &self.entry.config.as_ref()?.value;
-        let report = &self.entry.report.as_ref()?.value;
-        let failed = report.failed.as_ref().filter(|failed| failed.kind == FailureKind::Stop)?;
-        let current = report.epoch == self.entry.ownership.value.epoch;
-        let stays = self.input.state.presence(owner)?.mode == ServerMode::Active;
-        if current && stays { self.failed(owner, config, failed, None) } else { None }
-    }
-
-    /// The owner could not keep it running by itself.
-    fn failed(
-        &self,
-        owner: &ServerName,
-        config: &GroupConfig,
-        failed: &FailedResource,
-        next: Option<ServerName>,
-    ) -> Option<Decision> {
-        let policy = config.resources.get(&failed.resource)?;
-        let (resource, server) = (failed.resource.clone(), owner.clone());
-        let reason = match failed.kind {
-            FailureKind::Start => Reason::StartFailed { resource: resource.clone(), server },
-            FailureKind::Ended | FailureKind::Stop | FailureKind::Found | FailureKind::TooOften => {
-                Reason::ResourceFailed { resource: resource.clone(), server }
-            }
-        };
-        let step = match failed.kind {
-            FailureKind::Stop => Escalation::Final(policy.on_stop_failure.last),
-            FailureKind::TooOften => Escalation::Final(FinalAction::None),
-            FailureKind::Start | FailureKind::Ended | FailureKind::Found => {
-                let count = self.entry.failures.value.of(&resource, owner);
-                escalate(policy.on_start_failure, count, config.failover, next.is_some())
-            }
-        };
-        match step {
-            Escalation::FailOver => Some(self.release(
-                owner,
-                next,
-                reason,
-                StartEvent::Failover,
-                Some(Charge::Resource(resource)),
-            )),
-            Escalation::Wait | Escalation::Final(FinalAction::None) => None,
-            Escalation::Final(action) => {
-                let epoch = self.entry.ownership.value.epoch;
-                let command = Command::Finally { group: self.name.clone(), epoch, resource, action };
-                Some(self.decision(command, reason, &[Key::Presence(owner.clone())]))
-            }
-        }
-    }
-
-    /// It runs well away from home, and home is back.
-    fn failback(&self, owner: &ServerName, config: &GroupConfig) -> Option<Decision> {
-        if config.failback == Automatic::Manual {
-            return None;
-        }
-        let best = self.candidates(config).into_iter().next()?;
-        let place = |server: &ServerName| config.servers.iter().position(|s| s == server);
-        let better = place(&best)? < place(owner)? && super::candidate::handed_on(self.entry, &best) == 0;
-        better.then(|| {
-            let reason = Reason::HomeIsBack { server: best.clone() };
-            self.release(owner, Some(best.clone()), reason, StartEvent::Start, None)
-        })
-    }
-
-    /// Nobody runs it and it is wanted: who should?
-    fn vacant(&self) -> Option<Decision> {
-        let config = &self.entry.config.as_ref()?.value;
-        let ownership = &self.entry.ownership.value;
-        let candidates = self.candidates(config);
-        let vacated = ownership.vacated.as_ref();
-        let reason = vacated.map_or(Reason::StillWanted, |vacated| vacated.reason.clone());
-        let event = vacated.map_or(StartEvent::Start, |vacated| vacated.event);
-        if event == StartEvent::Failover && config.failover == Automatic::Manual {
-            return None; // an operator starts it
-        }
-        let wished = vacated.and_then(|vacated| vacated.to.as_ref()).filter(|to| candidates.contains(to));
-        let server = wished.or_else(|| candidates.first())?.clone();
-        let cold = reason == Reason::ClusterStarted && wished.is_none();
-        let home = config.servers.first();
-        if cold && home != Some(&server) && self.input.since_start < self.startup_wait() {
-            return None; // home may be up in a moment
-        }
-        let command = Command::Assign {
-            group: self.name.clone(),
-            server: server.clone(),
-            epoch: ownership.epoch.next(),
-            event,
-        };
-        Some(self.decision(command, reason, &[Key::Presence(server)]))
-    }
-
-    fn startup_wait(&self) -> Duration {
-        self.input.state.settings.as_ref().map_or(Duration::ZERO, |settings| settings.value.startup_wait)
-    }
-
-    fn candidates(&self, config: &GroupConfig) -> Vec<ServerName> {
-        candidates(self.input.state, self.input.fit, self.entry, config)
-    }
-
-    fn release(
-        &self,
-        owner: &ServerName,
-        to: Option<ServerName>,
-        reason: Reason,
-        event: StartEvent,
-        charge: Option<Charge>,
-    ) -> Decision {
-        let mut also = vec![Key::Presence(owner.clone()), Key::Report(self.name.clone())];
-        also.extend(to.iter().cloned().map(Key::Presence));
-        let epoch = self.entry.ownership.value.epoch;
-        let command = Command::Release { group: self.name.clone(), epoch, to, event, charge };
-        self.decision(command, reason, &also)
-    }
-
-    fn decision(&self, command: Command, reason: Reason, also: &[Key]) -> Decision {
-        let name = || self.name.clone();
-        let keys = [
-            Key::Mode,
-            Key::GroupConfig(name()),
-            Key::Target(name()),
-            Key::Ownership(name()),
-            Key::Failures(name()),
-        ];
-        let read =
-            keys.iter().chain(also).map(|key| (key.clone(), self.input.state.revision_of(key))).collect();
-        Decision { command, reason, read }
-    }
+    read
 }
