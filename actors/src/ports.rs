@@ -118,6 +118,9 @@ pub trait Guard: Send + Sync + 'static {
     async fn end_lease(&self) -> Result<(), String>;
     /// Stop what runs and this node with it, as at a lease's end; the guard starts a new node.
     fn stand_down(&self, why: &str);
+    /// Reset the machine at once, without stopping anything first. Where that is not permitted,
+    /// everything is stopped as for `stand_down`.
+    fn reset(&self, why: &str);
     /// After a clean stop: the guard ends, or has the machine rebooted or powered off.
     fn leave(&self, after: AfterStop);
 }

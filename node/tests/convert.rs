@@ -89,7 +89,7 @@ fn words_come_back_and_numbers_without_meaning_are_refused() {
     for state in [Alive, Dead, Joining, Left, Suspect] {
         assert_eq!(convert::gossip_in(convert::gossip_out(state)), Ok(state));
     }
-    for after in [AfterStop::Nothing, AfterStop::Reboot, AfterStop::PowerOff] {
+    for after in [AfterStop::Nothing, AfterStop::Reboot, AfterStop::PowerOff, AfterStop::Reset] {
         assert_eq!(convert::after_in(convert::after_out(after)), Ok(after));
     }
     assert!(convert::group_state_in(0).is_err());

@@ -29,6 +29,8 @@ pub enum Happening {
     Stopped(Which),
     /// The guard has stopped everything.
     StoodDown(String),
+    /// The machine was reset, and everything on it with it.
+    Reset(String),
     /// The node has left.
     Left,
 }
@@ -186,6 +188,14 @@ impl Guard for Machine {
         if inner.lease.is_some() {
             inner.stand_down(why);
         }
+    }
+
+    fn reset(&self, why: &str) {
+        let mut inner = self.inner();
+        inner.say(Happening::Reset(why.into()));
+        inner.boots += 1;
+        inner.lease = None;
+        inner.stop_all();
     }
 
     fn leave(&self, _: AfterStop) {

@@ -224,7 +224,8 @@ impl Change<'_> {
                 let after = match action {
                     FinalAction::None => None,
                     FinalAction::Stop => Some(AfterStop::Nothing),
-                    FinalAction::StopAndReboot | FinalAction::Reset => Some(AfterStop::Reboot),
+                    FinalAction::StopAndReboot => Some(AfterStop::Reboot),
+                    FinalAction::Reset => Some(AfterStop::Reset),
                     FinalAction::StopAndPowerOff => Some(AfterStop::PowerOff),
                 };
                 if let Some(after) = after {

@@ -124,6 +124,8 @@ pub enum AfterStop {
     Reboot,
     /// Power the machine off.
     PowerOff,
+    /// Reset the machine; of a single server: at once, without stopping anything first.
+    Reset,
 }
 
 /// The cluster as a whole.

@@ -122,6 +122,12 @@ impl State {
             return;
         }
         match (presence.mode, registry.stops_with_cluster(self.context.me())) {
+            // A final action: to the others this server is lost, and comes back as another incarnation.
+            (ServerMode::Leaving(AfterStop::Reset), _) if !self.leaving => {
+                self.leaving = true;
+                self.context.tell("server-reset", format!("server/{}", self.context.me()), "is being reset");
+                self.context.ports.guard.reset("a final action of the recovery says so");
+            }
             (ServerMode::Leaving(after), _) | (ServerMode::Active, Some(after)) => self.leave(after),
             _ => {}
         }

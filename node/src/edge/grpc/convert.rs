@@ -123,6 +123,7 @@ pub fn after_out(after: AfterStop) -> i32 {
         AfterStop::Nothing => wire::AfterStop::Nothing,
         AfterStop::Reboot => wire::AfterStop::Reboot,
         AfterStop::PowerOff => wire::AfterStop::PowerOff,
+        AfterStop::Reset => wire::AfterStop::Reset,
     }) as i32
 }
 
@@ -135,6 +136,7 @@ pub fn after_in(number: i32) -> Result<AfterStop> {
         Ok(wire::AfterStop::Unspecified | wire::AfterStop::Nothing) => AfterStop::Nothing,
         Ok(wire::AfterStop::Reboot) => AfterStop::Reboot,
         Ok(wire::AfterStop::PowerOff) => AfterStop::PowerOff,
+        Ok(wire::AfterStop::Reset) => AfterStop::Reset,
         Err(_) => return Err(Malformed("AfterStop")),
     })
 }

@@ -65,6 +65,10 @@ impl Guard for SystemGuard {
         self.client.stand_down(why);
     }
 
+    fn reset(&self, why: &str) {
+        self.client.reset(why);
+    }
+
     fn leave(&self, after: AfterStop) {
         self.client.leave(after);
     }

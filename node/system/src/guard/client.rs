@@ -161,6 +161,12 @@ impl GuardClient {
         self.shared.insist(&ToGuard::StandDown { why });
     }
 
+    /// The machine is to be reset at once; where that is not permitted, as for `stand_down`.
+    pub fn reset(&self, why: &str) {
+        let why: String = why.chars().take(500).collect();
+        self.shared.insist(&ToGuard::Reset { why });
+    }
+
     /// The last word of a node that has stopped cleanly; it should end soon after.
     pub fn leave(&self, after: AfterStop) {
         self.shared.insist(&ToGuard::Leave { after });

@@ -42,6 +42,11 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The node asks for the machine to be reset.
+    AskedToReset {
+        /// Why.
+        why: String,
+    },
     /// The node has stopped cleanly.
     Left {
         /// What becomes of the machine.
@@ -97,6 +102,11 @@ impl fmt::Display for Cause {
 /// Something the guard is to do. In order, each before the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Reset the machine: what follows is for when that is not permitted.
+    Reset {
+        /// Why.
+        why: String,
+    },
     /// Start a node.
     StartNode,
     /// SIGKILL to the node: it sends nothing any more (R10).
@@ -233,6 +243,11 @@ impl Decider {
             Event::Renewed { end } => self.renewed(end, now),
             Event::GivenBack { id } => self.given_back(id, now),
             Event::AskedToStandDown { why } => self.stand_down(Cause::Asked(why), now + self.budget),
+            Event::AskedToReset { why } => {
+                let mut actions = vec![Action::Reset { why: why.clone() }];
+                actions.extend(self.stand_down(Cause::Asked(why), now + self.budget));
+                actions
+            }
             Event::ClockJumped if self.lease_end.is_some() => {
                 self.stand_down(Cause::ClockJumped, now + self.budget)
             }

@@ -3,11 +3,12 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::FileExt,
     },
+    path::Path,
     process::{Command, ExitStatus},
 };
 
@@ -279,7 +280,40 @@ fn read_of_boot<T: for<'de> Deserialize<'de>>(text: &[u8], boot: &BootId) -> Opt
     (file.boot == *boot).then_some(file.content)
 }
 
+/// Resets the machine, without stopping anything and without writing caches back. Returns only when
+/// neither the kernel's own key nor its call is permitted.
+pub(super) fn reset() -> io::Error {
+    let asked = ask_for_reset(Path::new("/proc/sysrq-trigger"));
+    match nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT) {
+        Ok(never) => match never {},
+        Err(error) => asked.err().unwrap_or_else(|| error.into()),
+    }
+}
+
+/// The key `b` of the kernel's emergency keyboard: it waits for nothing, also for no hung disk.
+fn ask_for_reset(keyboard: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).open(keyboard)?.write_all(b"b")
+}
+
 /// Reboots or powers off through the service manager.
 pub(super) fn power(verb: &str) -> io::Result<ExitStatus> {
     Command::new("systemctl").arg(verb).status()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// The machine that runs the tests stays as it is: only the word is looked at.
+    #[test]
+    fn a_reset_is_asked_of_the_kernel_with_the_one_key_that_waits_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyboard = folder.path().join("sysrq-trigger");
+        assert!(ask_for_reset(&keyboard).is_err(), "a kernel without it is noticed");
+        fs::write(&keyboard, "").unwrap();
+        ask_for_reset(&keyboard).unwrap();
+        assert_eq!(fs::read(&keyboard).unwrap(), b"b");
+    }
 }

@@ -252,6 +252,7 @@ impl Guard {
                 Ok(Some(ToGuard::Renew { end })) => Event::Renewed { end },
                 Ok(Some(ToGuard::EndLease { id })) => Event::GivenBack { id },
                 Ok(Some(ToGuard::StandDown { why })) => Event::AskedToStandDown { why },
+                Ok(Some(ToGuard::Reset { why })) => Event::AskedToReset { why },
                 Ok(Some(ToGuard::Leave { after })) => Event::Left { after },
                 Ok(None) => return self.hands.close_socket(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -290,6 +291,7 @@ impl Guard {
                     return Some(Event::NodeEnded);
                 }
             },
+            Action::Reset { why } => self.reset(&why),
             Action::KillNode => {
                 let alone = deadline.is_none();
                 let deadline = deadline.unwrap_or_else(|| clock::now() + self.options.guard_budget);
@@ -340,6 +342,18 @@ impl Guard {
         }
     }
 
+    /// Where it is permitted, nothing comes after this.
+    fn reset(&self, why: &str) {
+        tracing::error!(why, "resetting this machine");
+        match self.options.power {
+            PowerPolicy::None => tracing::warn!("the machine is left as it is"),
+            PowerPolicy::System => {
+                let error = effects::reset();
+                tracing::error!(%error, "TSK-1508: this machine could not be reset; what runs is stopped");
+            }
+        }
+    }
+
     fn end(&mut self, after: AfterStop) {
         self.hands.leave();
         if let Some(watchdog) = self.watchdog.take()
@@ -351,6 +365,7 @@ impl Guard {
             AfterStop::Nothing => return tracing::info!("guard ends"),
             AfterStop::Reboot => "reboot",
             AfterStop::PowerOff => "poweroff",
+            AfterStop::Reset => return self.reset("this server has left"),
         };
         match self.options.power {
             PowerPolicy::None => tracing::warn!(verb, "the machine is left as it is"),

@@ -50,6 +50,11 @@ pub enum ToGuard {
         /// For the log.
         why: String,
     },
+    /// Reset the machine at once, without stopping anything first.
+    Reset {
+        /// For the log.
+        why: String,
+    },
     /// The node has stopped cleanly and is about to end: the guard ends with it.
     Leave {
         /// What becomes of the machine.

@@ -43,6 +43,7 @@ pub const TESTS: &[Test] = &[
     ("r6_a_killed_node_is_replaced_and_what_runs_goes_on", node_killed),
     ("r7_a_lease_given_back_is_acknowledged_once_nothing_runs", given_back),
     ("a_node_may_ask_to_stand_down", stand_down),
+    ("a_reset_that_the_machine_does_not_have_ends_everything", reset),
     ("r10_a_node_dies_with_its_guard", guard_killed),
     ("r6_a_guard_that_starts_again_goes_on_with_the_lease", guard_replaced),
     ("r10_a_guard_that_starts_again_after_the_lease_stops_what_runs", guard_replaced_late),
@@ -221,6 +222,18 @@ fn stand_down() {
     guard.start_program();
     let node = guard.node();
     guard.ask("stand-down");
+    eventually("another node", || (guard.node() != node).then_some(()));
+    assert!(guard.members().is_empty());
+    assert_eq!(guard.ask("lease"), "None");
+}
+
+/// Under a guard that leaves its machine as it is: the reset itself would end the tests.
+fn reset() {
+    let guard = Guard::start(Place::new(false));
+    guard.renew(20_000);
+    guard.start_program();
+    let node = guard.node();
+    guard.ask("reset");
     eventually("another node", || (guard.node() != node).then_some(()));
     assert!(guard.members().is_empty());
     assert_eq!(guard.ask("lease"), "None");

@@ -89,6 +89,10 @@ async fn obey(words: &[&str], guard: &GuardClient, launcher: &Launcher) -> Strin
             guard.stand_down("the test says so");
             "asked".to_owned()
         }
+        ["reset"] => {
+            guard.reset("the test says so");
+            "asked".to_owned()
+        }
         other => panic!("unknown command {other:?}"),
     }
 }

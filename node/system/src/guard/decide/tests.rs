@@ -39,6 +39,16 @@ fn r10_a_dead_node_does_not_keep_the_lease_from_ending() {
 }
 
 #[test]
+fn a_reset_comes_first_and_where_it_is_not_permitted_everything_is_stopped() {
+    let mut guard = serving();
+    let why = || "a final action".to_owned();
+    let actions = guard.on(Event::AskedToReset { why: why() }, at(10));
+    let stop = stop(Cause::Asked(why()), 110);
+    assert_eq!(actions, [Action::Reset { why: why() }, Action::KillNode, Action::Remember(None), stop]);
+    assert_eq!(guard.on(Event::AllStopped, at(12)), [Action::Remember(None), Action::StartNode]);
+}
+
+#[test]
 fn r38_a_clock_jump_ends_the_lease_at_once() {
     let mut guard = serving();
     let actions = guard.on(Event::ClockJumped, at(10));
@@ -207,6 +217,7 @@ fn no_event_in_any_phase_starts_a_node_while_something_is_being_stopped() {
             Event::Renewed { end: at(9000) },
             Event::GivenBack { id: 9 },
             Event::AskedToStandDown { why: "why".into() },
+            Event::AskedToReset { why: "why".into() },
             Event::Left { after: AFTER },
             Event::NodeEnded,
             Event::ClockJumped,
