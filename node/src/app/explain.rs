@@ -14,6 +14,7 @@ use tasuki_core::{
 use super::{
     AppError,
     error::Kind,
+    history::{units_named, unknown},
     status::{self, GroupStatus},
 };
 
@@ -42,6 +43,19 @@ pub struct NotThere {
     pub available: bool,
     /// Why it does not have it.
     pub because: Vec<String>,
+}
+
+/// Explains every group and instance that a name speaks of: a group, an instance, a resource with all
+/// its instances, or a resource of groups.
+///
+/// # Errors
+/// When nothing that runs has that name.
+pub fn explain_named(state: &State, name: &str) -> Result<Vec<Explanation>, AppError> {
+    let units = units_named(state, name);
+    if units.is_empty() {
+        return Err(unknown(name));
+    }
+    units.iter().map(|unit| explain(state, unit)).collect()
 }
 
 /// Explains a group.

@@ -62,12 +62,7 @@ impl App {
     ///
     /// # Errors
     /// Not allowed, refused, no quorum.
-    pub async fn group_stop(
-        &self,
-        by: &Caller,
-        group: GroupName,
-        force: bool,
-    ) -> Result<Accepted, AppError> {
+    pub async fn group_stop(&self, by: &Caller, group: GroupName, force: bool) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
         self.propose(by, Command::StopGroup { group, force }).await
     }
@@ -94,6 +89,15 @@ impl App {
     pub async fn group_reset(&self, by: &Caller, group: GroupName) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
         self.propose(by, Command::ResetFailures { group }).await
+    }
+
+    /// Why the groups and instances that a name speaks of are where they are, and why nowhere else.
+    ///
+    /// # Errors
+    /// When the caller may not, or nothing has that name.
+    pub fn explain_named(&self, by: &Caller, name: &str) -> Result<Vec<Explanation>, AppError> {
+        by.must_be(Role::Viewer)?;
+        explain::explain_named(&self.applied(), name)
     }
 
     /// Why a group is where it is, and why it is nowhere else.

@@ -9,18 +9,23 @@ pub mod bootstrap;
 pub mod caller;
 pub mod clusters;
 pub mod config;
+pub mod difference;
 pub mod error;
 pub mod events;
 pub mod explain;
 pub mod groups;
+pub mod history;
 pub mod intentions;
 pub mod joins;
 pub mod monitors;
+pub mod plan;
 pub mod ports;
 pub mod registry;
+pub mod replay;
 pub mod resources;
 pub mod servers;
 pub mod status;
+pub mod versions;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! What the service layer needs from the rest of the program, named by itself, so that tests can
 //! put a registry in memory in its place.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tasuki_actors::handle::{Accepted, Event, NodeHandle, NodeStatus, RegistryError};
@@ -39,6 +39,10 @@ pub trait Node: Send + Sync + 'static {
     fn events(&self) -> broadcast::Receiver<Event>;
     /// The live supervision tree as indented text.
     async fn tree(&self) -> String;
+    /// The folder with the journal of what this server decided; `None` when it keeps none.
+    fn journal(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 #[async_trait]
@@ -75,6 +79,10 @@ impl Node for NodeHandle {
 
     async fn tree(&self) -> String {
         NodeHandle::tree(self).await
+    }
+
+    fn journal(&self) -> Option<PathBuf> {
+        Some(self.context().options.journal.clone())
     }
 }
 

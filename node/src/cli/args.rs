@@ -104,10 +104,31 @@ pub enum Noun {
     /// What happens, as it happens
     #[command(subcommand)]
     Event(EventVerb),
-    /// Say why a group is where it is, and why it is nowhere else
+    /// Say why a group or a resource is where it is, and why it is nowhere else
     Explain {
-        /// The group
-        group: String,
+        /// A group, an instance (db#1), or a resource with all its instances
+        name: String,
+    },
+    /// Say what would follow if something happened, without doing it
+    Plan(PlanArgs),
+    /// Print what changed, when, by whom and why, oldest first
+    History {
+        /// Only about this server, group, instance, resource, pool, type or monitor
+        name: Option<String>,
+        /// At most so many
+        #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// Make a decision of this server again, from the input that was kept; list them without an ID
+    Replay {
+        /// The decision's number
+        id: Option<u64>,
+        /// List at most so many
+        #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        /// Read the data folder (--data) rather than ask the node
+        #[arg(long, conflicts_with = "address")]
+        offline: bool,
     },
     /// Print a completion script for a shell
     Completion {
@@ -117,6 +138,62 @@ pub enum Noun {
     /// A small HTTP service for demonstrations
     #[command(name = "__demo-http", hide = true)]
     DemoHttp(DemoHttpArgs),
+}
+
+/// `tasuki plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// A server loses power (repeatable)
+    #[arg(long, value_name = "SERVER")]
+    pub server_down: Vec<String>,
+    /// A server starts (repeatable)
+    #[arg(long, value_name = "SERVER")]
+    pub server_up: Vec<String>,
+    /// A group is moved; without a server to the next allowed one (repeatable)
+    #[arg(long = "move", value_name = "GROUP[=SERVER]")]
+    pub moved: Vec<PlaceArg>,
+    /// A group is started; without a server on the best allowed one (repeatable)
+    #[arg(long, value_name = "GROUP[=SERVER]")]
+    pub start: Vec<PlaceArg>,
+    /// A group is stopped (repeatable)
+    #[arg(long, value_name = "GROUP")]
+    pub stop: Vec<String>,
+    /// A configuration is pushed, before all else
+    #[arg(long, value_name = "FILE")]
+    pub apply: Option<PathBuf>,
+    /// Say instead what the loss of each single server and each single path would do
+    #[arg(long, conflicts_with_all = ["server_down", "server_up", "moved", "start", "stop", "apply"])]
+    pub matrix: bool,
+    /// Begin with a state that --save wrote; needs no node
+    #[arg(long, value_name = "FILE", conflicts_with = "save")]
+    pub state: Option<PathBuf>,
+    /// Write the state of the cluster to a file, for --state
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["server_down", "server_up", "moved", "start", "stop", "apply", "matrix"])]
+    pub save: Option<PathBuf>,
+}
+
+/// A group and, perhaps, where it should be: `web` or `web=lala`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceArg {
+    /// The group.
+    pub group: String,
+    /// The server.
+    pub server: Option<String>,
+}
+
+impl std::str::FromStr for PlaceArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (group, server) = match text.split_once('=') {
+            Some((group, server)) => (group, Some(server.to_owned())),
+            None => (text, None),
+        };
+        if group.is_empty() || server.as_ref().is_some_and(String::is_empty) {
+            return Err(format!("{text:?} is not GROUP or GROUP=SERVER"));
+        }
+        Ok(Self { group: group.to_owned(), server })
+    }
 }
 
 /// `tasuki cluster …`
@@ -282,6 +359,21 @@ pub enum ConfigVerb {
     },
     /// Print the present configuration
     Show,
+    /// Print the lines in which two configurations differ
+    Diff {
+        /// The revision that made one, or any at which it was the present one
+        from: u64,
+        /// The same for the other; the present configuration when not given
+        to: Option<u64>,
+    },
+    /// Make an earlier configuration the cluster's again, as a new revision
+    Rollback {
+        /// The revision that made it, or any at which it was the present one
+        revision: u64,
+        /// Yes, do it; otherwise show what would follow
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// `tasuki registry …`

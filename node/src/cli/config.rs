@@ -1,4 +1,4 @@
-//! `tasuki config check | push | show`
+//! `tasuki config check | push | show`; `diff` and `rollback` are in a file of their own.
 
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use super::{
     args::ConfigVerb,
     connect::{answered, unreadable},
     output::{Cell, Style, table},
+    versions,
 };
 use crate::{
     app::{
@@ -24,6 +25,8 @@ pub(super) async fn perform(context: &Context, verb: ConfigVerb) -> Result<(), A
     match verb {
         ConfigVerb::Check { file, no_scripts } => check(context, &file, no_scripts),
         ConfigVerb::Push { file, dry_run } => push(context, &file, dry_run).await,
+        ConfigVerb::Diff { from, to } => versions::diff(context, from, to).await,
+        ConfigVerb::Rollback { revision, yes } => versions::rollback(context, revision, yes).await,
         ConfigVerb::Show => {
             let mut client = ConfigClient::new(context.connect().await?);
             let answer = client.show(wire::ShowConfigRequest {}).await.map_err(answered)?.into_inner();
@@ -98,10 +101,11 @@ async fn push(context: &Context, file: &Path, dry_run: bool) -> Result<(), AppEr
     let mut client = ConfigClient::new(context.connect().await?);
     let answer = client.push(request).await.map_err(answered)?.into_inner();
     let push = convert::push_in(answer).map_err(unreadable)?;
-    context.out.show(&push, |push| render(push, context.out.color))
+    context.out.show(&push, |push| pushed(push, context.out.color))
 }
 
-fn render(push: &Push, color: bool) -> String {
+/// What each server said to a configuration.
+pub(super) fn pushed(push: &Push, color: bool) -> String {
     let rows: Vec<Vec<Cell>> = push
         .servers
         .iter()

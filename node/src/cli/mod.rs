@@ -13,11 +13,15 @@ mod event;
 mod explain;
 mod group;
 pub mod guard;
+pub mod history;
 mod log;
 pub mod output;
+pub mod plan;
 mod registry;
 pub mod render;
+pub mod replay;
 mod server;
+mod versions;
 mod wait;
 
 use std::process::ExitCode;
@@ -61,7 +65,10 @@ async fn perform(context: &Context, noun: Noun) -> Result<ExitCode, AppError> {
         Noun::Config(verb) => config::perform(context, verb).await?,
         Noun::Registry(verb) => registry::perform(context, verb).await?,
         Noun::Event(verb) => event::perform(context, verb).await?,
-        Noun::Explain { group } => explain::perform(context, group).await?,
+        Noun::Explain { name } => explain::perform(context, name).await?,
+        Noun::Plan(arguments) => plan::perform(context, arguments).await?,
+        Noun::History { name, limit } => history::perform(context, name, limit).await?,
+        Noun::Replay { id, limit, offline } => replay::perform(context, id, limit, offline).await?,
         Noun::Completion { shell } => completion::perform(shell)?,
         Noun::DemoHttp(arguments) => demo_http::serve(&arguments)?,
     }

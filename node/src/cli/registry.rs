@@ -35,7 +35,10 @@ pub(super) async fn perform(context: &Context, verb: RegistryVerb) -> Result<(),
         }
         RegistryVerb::History { prefix, limit } => {
             let mut client = RegistryClient::new(context.connect().await?);
-            let answer = client.history(wire::HistoryRequest { prefix, limit }).await.map_err(answered)?;
+            let answer = client
+                .history(wire::HistoryRequest { prefix, limit, name: String::new() })
+                .await
+                .map_err(answered)?;
             let changes: Vec<_> = answer
                 .into_inner()
                 .changes

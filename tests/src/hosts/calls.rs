@@ -108,7 +108,7 @@ impl Calls {
     /// # Errors
     /// When the node does not answer.
     pub fn history(&self, data: &Path, limit: u32) -> io::Result<Vec<wire::Change>> {
-        let request = wire::HistoryRequest { prefix: String::new(), limit };
+        let request = wire::HistoryRequest { prefix: String::new(), limit, name: String::new() };
         let answer = self.call(async { RegistryClient::new(channel(data).await?).history(request).await })?;
         Ok(answer.changes)
     }

@@ -66,7 +66,13 @@ impl Actor for PlacementActor {
         let Some(leading) = state.context.leading.borrow().clone() else { return Ok(()) };
         let registry = state.context.state();
         let since_start = state.context.ports.clock.now().since(leading.since);
-        for decision in decide(&Input { state: &registry, fit: &leading.fit, since_start }) {
+        let decisions = decide(&Input { state: &registry, fit: &leading.fit, since_start });
+        // What is on its way comes out again until it has arrived: kept once is enough.
+        if decisions.iter().any(|decision| !state.under_way.contains(&subject(&decision.command))) {
+            let at = state.context.ports.clock.wall();
+            state.context.journal.keep(at, &registry, &leading.fit, since_start, decisions.clone());
+        }
+        for decision in decisions {
             state.perform(&me, decision);
         }
         Ok(())

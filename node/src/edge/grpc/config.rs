@@ -4,7 +4,7 @@ use tasuki_core::ids::Revision;
 use tasuki_proto::v1::{self as wire, config_server::Config};
 use tonic::{Request, Response, Status};
 
-use super::{Face, convert, status::to_status};
+use super::{Face, convert, convert_plan, status::to_status};
 use crate::app::AppError;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -37,6 +37,24 @@ impl Config for Face {
             revision: revision.0,
             config_json,
         }))
+    }
+
+    async fn diff(&self, request: Request<wire::DiffConfigRequest>) -> Answer<wire::DiffConfigResponse> {
+        let by = self.by(&request)?;
+        let wire::DiffConfigRequest { from, to } = request.into_inner();
+        let to = (to > 0).then_some(Revision(to));
+        let text = self.app.config_diff(&by, Revision(from), to).await.map_err(|e| to_status(&e))?;
+        Ok(Response::new(wire::DiffConfigResponse { text }))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<wire::RollbackConfigRequest>,
+    ) -> Answer<wire::RollbackConfigResponse> {
+        let by = self.by(&request)?;
+        let wire::RollbackConfigRequest { revision, confirmed } = request.into_inner();
+        let rollback = self.app.config_rollback(&by, Revision(revision), confirmed).await;
+        Ok(Response::new(convert_plan::rollback_out(rollback.map_err(|e| to_status(&e))?)))
     }
 
     async fn check_here(&self, request: Request<wire::CheckHereRequest>) -> Answer<wire::CheckHereResponse> {

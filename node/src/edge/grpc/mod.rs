@@ -5,10 +5,13 @@ pub mod caller;
 mod cluster;
 mod config;
 pub mod convert;
+pub mod convert_plan;
+mod decision;
 mod event;
 pub mod fleet;
 mod group;
 mod join;
+mod plan;
 mod registry;
 pub mod serve;
 mod server;
@@ -53,6 +56,8 @@ pub async fn routes(
         .add_service(wire::registry_server::RegistryServer::new(face.clone()))
         .add_service(wire::config_server::ConfigServer::new(face.clone()))
         .add_service(wire::event_server::EventServer::new(face.clone()))
+        .add_service(wire::plan_server::PlanServer::new(face.clone()))
+        .add_service(wire::decision_server::DecisionServer::new(face.clone()))
         .add_service(wire::join_server::JoinServer::new(face));
     reporter.set_serving::<wire::cluster_server::ClusterServer<Face>>().await;
     reporter.set_serving::<wire::group_server::GroupServer<Face>>().await;
@@ -60,6 +65,8 @@ pub async fn routes(
     reporter.set_serving::<wire::registry_server::RegistryServer<Face>>().await;
     reporter.set_serving::<wire::config_server::ConfigServer<Face>>().await;
     reporter.set_serving::<wire::event_server::EventServer<Face>>().await;
+    reporter.set_serving::<wire::plan_server::PlanServer<Face>>().await;
+    reporter.set_serving::<wire::decision_server::DecisionServer<Face>>().await;
     reporter.set_serving::<wire::join_server::JoinServer<Face>>().await;
     Ok((routes, reporter))
 }

@@ -30,9 +30,14 @@ impl Registry for Face {
 
     async fn history(&self, request: Request<wire::HistoryRequest>) -> Answer<wire::HistoryResponse> {
         let by = self.by(&request)?;
-        let wire::HistoryRequest { prefix, limit } = request.into_inner();
+        let wire::HistoryRequest { prefix, limit, name } = request.into_inner();
         let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
-        let changes = self.app.registry_history(&by, &prefix, limit).map_err(|e| to_status(&e))?;
+        let changes = if name.is_empty() {
+            self.app.registry_history(&by, &prefix, limit)
+        } else {
+            self.app.history(&by, &name, limit)
+        };
+        let changes = changes.map_err(|e| to_status(&e))?;
         Ok(Response::new(wire::HistoryResponse {
             changes: changes.into_iter().map(convert::change_out).collect(),
         }))
