@@ -4,21 +4,27 @@ use std::collections::BTreeMap;
 
 use tasuki_core::{
     config::{
-        ClusterConfig, ClusterSettings, FloatingIpConfig, GroupConfig, HeartbeatPath, Network, NetworkUse,
-        ResourceConfig, ResourceKind, ServerConfig,
+        ClusterConfig, ClusterSettings, FloatingIpConfig, GroupConfig, HeartbeatPath, MonitorConfig,
+        MonitorKind, Network, NetworkUse, PoolConfig, RecoveryConfig, RecoveryTarget, ResourceConfig,
+        ResourceDefinition, ResourceKind, ServerConfig,
     },
-    ids::{NetworkName, ResourceName, ServerName},
+    ids::{NetworkName, PoolName, ResourceName, ServerName},
 };
 use toml::Spanned;
 
 use crate::{
-    draft::{Draft, FloatingIpDraft, GroupDraft, KindDraft, ResourceDraft},
+    draft::{
+        DefinitionDraft, Draft, FloatingIpDraft, GroupDraft, KindDraft, MonitorDraft, MonitorKindDraft, Name,
+        Placed, PoolDraft, ResourceDraft,
+    },
     net::bits,
+    scripts::Owner,
+    section::resource_type,
     source::Span,
 };
 
-/// Where the commands of exec resources stand: group, resource, `start` or `stop`.
-pub(crate) type ScriptSpans = BTreeMap<(String, String, &'static str), Span>;
+/// Where commands stand: whose, and under which key.
+pub(crate) type ScriptSpans = BTreeMap<(Owner, &'static str), Span>;
 
 /// The configuration. `None` when something is missing that the reader must have reported.
 pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
@@ -56,17 +62,119 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         let name = group.name.as_ref()?.get_ref().as_str().into();
         groups.insert(name, assemble_group(group, &settings.networks, &mut spans)?);
     }
-    let config = ClusterConfig {
-        settings,
-        servers,
-        groups,
-        types: BTreeMap::new(),
-        pools: BTreeMap::new(),
-        resources: BTreeMap::new(),
-        monitors: BTreeMap::new(),
-    };
-    Some((config, spans))
+    let mut resources = BTreeMap::new();
+    for definition in draft.definitions {
+        let name = ResourceName::new(definition.resource.name.as_ref()?.get_ref().as_str());
+        note_scripts(&definition.resource, &Owner::Resource(name.to_string()), &mut spans);
+        resources.insert(name, assemble_definition(definition, &settings.networks)?);
+    }
+    let targets = Targets { groups: groups.keys().map(ToString::to_string).collect() };
+    let mut monitors = BTreeMap::new();
+    for monitor in draft.monitors {
+        let name = monitor.name.as_ref()?.get_ref().clone();
+        if let Some(MonitorKindDraft::Exec { span, .. }) = &monitor.kind {
+            spans.insert((Owner::Monitor(name.clone()), "command"), span.clone());
+        }
+        monitors.insert(name.as_str().into(), assemble_monitor(monitor, &targets)?);
+    }
+    let pools = draft.pools.into_iter().map(assemble_pool).collect::<Option<_>>()?;
+    let types = resource_type::configs(&draft.types);
+    Some((ClusterConfig { settings, servers, groups, types, pools, resources, monitors }, spans))
 }
+
+/// Remembers where the commands of a resource stand.
+fn note_scripts(resource: &ResourceDraft, owner: &Owner, spans: &mut ScriptSpans) {
+    let Some(KindDraft::Exec(exec)) = &resource.kind else { return };
+    let commands =
+        [("start", Some(exec.start.clone())), ("stop", exec.stop.clone()), ("check", exec.check.clone())];
+    for (key, span) in commands {
+        span.map(|span| spans.insert((owner.clone(), key), span));
+    }
+}
+
+fn assemble_pool(pool: PoolDraft) -> Option<(PoolName, PoolConfig)> {
+    let config = PoolConfig {
+        comment: pool.comment,
+        min: pool.min.map_or(0, Spanned::into_inner),
+        max: pool.max.map(Spanned::into_inner),
+        importance: pool.importance,
+        servers: server_names(pool.servers),
+    };
+    Some((PoolName::new(pool.name?.into_inner()), config))
+}
+
+fn server_names(names: Vec<Name>) -> Vec<ServerName> {
+    names.into_iter().map(|name| ServerName::new(name.into_inner())).collect()
+}
+
+fn pool_names(names: Vec<Name>) -> Vec<PoolName> {
+    names.into_iter().map(|name| PoolName::new(name.into_inner())).collect()
+}
+
+fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
+    placed.into_iter().map(|(value, _)| value).collect()
+}
+
+fn assemble_definition(
+    definition: DefinitionDraft,
+    networks: &BTreeMap<NetworkName, Network>,
+) -> Option<ResourceDefinition> {
+    Some(ResourceDefinition {
+        type_name: definition.resource.type_name.as_ref()?.get_ref().as_str().into(),
+        attributes: definition.resource.attributes.clone(),
+        resource: assemble_resource(definition.resource, networks)?,
+        cardinality: definition.cardinality,
+        placement: definition.placement,
+        hosting_members: server_names(definition.hosting_members),
+        server_pools: pool_names(definition.server_pools),
+        load: definition.load,
+        auto_start: definition.auto_start,
+        enabled: definition.enabled,
+        failover: definition.failover,
+        failback: definition.failback,
+        start: values(definition.start),
+        stop: values(definition.stop),
+    })
+}
+
+/// What the target of a recovery can be, beside resources.
+struct Targets {
+    groups: Vec<String>,
+}
+
+fn assemble_monitor(monitor: MonitorDraft, targets: &Targets) -> Option<MonitorConfig> {
+    let kind = match monitor.kind? {
+        MonitorKindDraft::Pid => MonitorKind::Pid,
+        MonitorKindDraft::Ip(addresses) => MonitorKind::Ip { addresses },
+        MonitorKindDraft::Exec { command, user, directory, .. } => {
+            MonitorKind::Exec { command, user, directory }
+        }
+    };
+    let recovery = monitor.recovery?;
+    let target = recovery.target.into_inner();
+    let target = match target.as_str() {
+        CLUSTER => RecoveryTarget::Cluster,
+        name if targets.groups.iter().any(|group| group == name) => RecoveryTarget::Group(name.into()),
+        name => RecoveryTarget::Resource(name.into()),
+    };
+    let (restarts, failovers, last) = (recovery.restarts, recovery.failovers, recovery.last);
+    Some(MonitorConfig {
+        comment: monitor.comment,
+        kind,
+        interval: monitor.interval,
+        timeout: monitor.timeout,
+        retries: monitor.retries,
+        start_delay: monitor.start_delay,
+        timing: monitor.timing.into_inner(),
+        target: monitor.target.map(|target| ResourceName::new(target.into_inner())),
+        nice: monitor.nice,
+        servers: server_names(monitor.servers),
+        recovery: RecoveryConfig { target, restarts, failovers, last },
+    })
+}
+
+/// The target of a recovery that means every group of a server.
+pub(crate) const CLUSTER: &str = "cluster";
 
 fn assemble_group(
     group: GroupDraft,
@@ -77,22 +185,24 @@ fn assemble_group(
     let mut resources = BTreeMap::new();
     for resource in group.resources {
         let name = resource.name.as_ref()?.get_ref().clone();
-        if let Some(KindDraft::Exec(exec)) = &resource.kind {
-            let commands = [("start", Some(exec.start.clone())), ("stop", exec.stop.clone())];
-            for (key, span) in commands {
-                span.map(|span| spans.insert((group_name.clone(), name.clone(), key), span));
-            }
-        }
+        note_scripts(&resource, &Owner::Member(group_name.clone(), name.clone()), spans);
         resources.insert(ResourceName::new(name), assemble_resource(resource, networks)?);
     }
     Some(GroupConfig {
         comment: group.comment,
-        servers: group.servers.into_iter().map(|server| ServerName::new(server.into_inner())).collect(),
+        servers: server_names(group.servers),
         startup: group.startup,
         failover: group.failover,
         failback: group.failback,
         resources,
-        ..GroupConfig::default()
+        exclusive: group.exclusive,
+        placement: group.placement,
+        pools: pool_names(group.pools),
+        load: group.load,
+        enabled: group.enabled,
+        start: values(group.start),
+        stop: values(group.stop),
+        instance: None,
     })
 }
 
@@ -105,12 +215,22 @@ fn assemble_resource(
         KindDraft::Exec(exec) => ResourceKind::Exec(exec.config),
         KindDraft::FloatingIp(floating) => ResourceKind::FloatingIp(assemble_address(floating, networks)?),
     };
+    let type_name = resource.type_name.map(Spanned::into_inner);
     Some(ResourceConfig {
         comment: resource.comment,
         depends_on: resource.depends_on.map(|list| list.into_iter().map(named).collect()),
-        on_start_failure: resource.on_start_failure,
-        on_stop_failure: resource.on_stop_failure,
-        ..ResourceConfig::of(kind)
+        on_start_failure: resource.policies.on_start_failure,
+        on_stop_failure: resource.policies.on_stop_failure,
+        uptime_threshold: resource.policies.uptime_threshold,
+        failure_threshold: resource.policies.failure_threshold,
+        failure_interval: resource.policies.failure_interval,
+        type_name: type_name.filter(|name| name != kind.type_name()).map(|name| name.as_str().into()),
+        attributes: resource
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.to_uppercase(), value.to_string()))
+            .collect(),
+        kind,
     })
 }
 

@@ -1,10 +1,14 @@
 //! The file as it was read: every value with its place, nothing compared with anything yet.
 //! `None` stands for what was absent or has been reported as wrong.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use tasuki_core::{
-    config::{Automatic, ExecConfig, NetworkUse, StartFailurePolicy, Startup, StopFailurePolicy},
+    config::{
+        AttributeConfig, Automatic, Cardinality, Exclusive, ExecConfig, FinalAction, MonitorTiming,
+        NetworkUse, Placement, PlacementPolicy, StartDependency, StartFailurePolicy, Startup, StopDependency,
+        StopFailurePolicy, Value,
+    },
     timing::Timing,
 };
 use toml::Spanned;
@@ -13,6 +17,14 @@ use crate::{net::Subnet, source::Span};
 
 pub(crate) type Name = Spanned<String>;
 
+/// A value that was put together, with its place.
+pub(crate) type Placed<T> = (T, Span);
+
+/// The name, or words for its absence.
+pub(crate) fn label(name: Option<&Name>) -> &str {
+    name.map_or("(without name)", |name| name.get_ref())
+}
+
 /// The whole file.
 #[derive(Default)]
 pub(crate) struct Draft {
@@ -20,7 +32,20 @@ pub(crate) struct Draft {
     pub(crate) networks: Vec<NetworkDraft>,
     pub(crate) servers: Vec<ServerDraft>,
     pub(crate) heartbeats: Vec<HeartbeatDraft>,
+    pub(crate) types: Vec<TypeDraft>,
+    pub(crate) pools: Vec<PoolDraft>,
     pub(crate) groups: Vec<GroupDraft>,
+    pub(crate) definitions: Vec<DefinitionDraft>,
+    pub(crate) monitors: Vec<MonitorDraft>,
+}
+
+impl Draft {
+    /// Every resource, of groups and outside of them, with its group.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = (Option<&GroupDraft>, &ResourceDraft)> {
+        let members = |group| GroupDraft::members(group).map(move |resource| (Some(group), resource));
+        let alone = self.definitions.iter().map(|definition| (None, &definition.resource));
+        self.groups.iter().flat_map(members).chain(alone)
+    }
 }
 
 pub(crate) struct ClusterDraft {
@@ -58,22 +83,82 @@ pub(crate) struct GroupDraft {
     pub(crate) startup: Startup,
     pub(crate) failover: Automatic,
     pub(crate) failback: Automatic,
+    pub(crate) exclusive: Exclusive,
+    pub(crate) placement: Placement,
+    pub(crate) pools: Vec<Name>,
+    pub(crate) load: u32,
+    pub(crate) enabled: bool,
+    pub(crate) start: Vec<Placed<StartDependency>>,
+    pub(crate) stop: Vec<Placed<StopDependency>>,
     pub(crate) resources: Vec<ResourceDraft>,
 }
 
 impl GroupDraft {
     pub(crate) fn label(&self) -> &str {
-        self.name.as_ref().map_or("(without name)", |name| name.get_ref())
+        label(self.name.as_ref())
     }
+
+    fn members(&self) -> impl Iterator<Item = &ResourceDraft> {
+        self.resources.iter()
+    }
+}
+
+pub(crate) struct TypeDraft {
+    pub(crate) name: Option<Name>,
+    pub(crate) comment: String,
+    pub(crate) base: Option<Name>,
+    pub(crate) attributes: Vec<AttributeDraft>,
+}
+
+pub(crate) struct AttributeDraft {
+    pub(crate) name: Name,
+    pub(crate) config: AttributeConfig,
+}
+
+pub(crate) struct PoolDraft {
+    pub(crate) name: Option<Name>,
+    pub(crate) span: Span,
+    pub(crate) comment: String,
+    pub(crate) min: Option<Spanned<u32>>,
+    pub(crate) max: Option<Spanned<u32>>,
+    pub(crate) importance: u32,
+    pub(crate) servers: Vec<Name>,
+}
+
+/// A resource outside every group.
+pub(crate) struct DefinitionDraft {
+    pub(crate) resource: ResourceDraft,
+    pub(crate) cardinality: Cardinality,
+    pub(crate) placement: PlacementPolicy,
+    pub(crate) hosting_members: Vec<Name>,
+    pub(crate) server_pools: Vec<Name>,
+    pub(crate) load: u32,
+    pub(crate) auto_start: Startup,
+    pub(crate) enabled: bool,
+    pub(crate) failover: Automatic,
+    pub(crate) failback: Automatic,
+    pub(crate) start: Vec<Placed<StartDependency>>,
+    pub(crate) stop: Vec<Placed<StopDependency>>,
 }
 
 pub(crate) struct ResourceDraft {
     pub(crate) name: Option<Name>,
     pub(crate) comment: String,
     pub(crate) depends_on: Option<Vec<Name>>,
+    pub(crate) policies: PoliciesDraft,
+    pub(crate) type_name: Option<Name>,
+    /// The attributes that its type adds.
+    pub(crate) attributes: BTreeMap<String, Value>,
+    pub(crate) kind: Option<KindDraft>,
+}
+
+/// What follows a failure.
+pub(crate) struct PoliciesDraft {
     pub(crate) on_start_failure: StartFailurePolicy,
     pub(crate) on_stop_failure: StopFailurePolicy,
-    pub(crate) kind: Option<KindDraft>,
+    pub(crate) uptime_threshold: Duration,
+    pub(crate) failure_threshold: u32,
+    pub(crate) failure_interval: Duration,
 }
 
 pub(crate) enum KindDraft {
@@ -85,6 +170,7 @@ pub(crate) struct ExecDraft {
     pub(crate) config: ExecConfig,
     pub(crate) start: Span,
     pub(crate) stop: Option<Span>,
+    pub(crate) check: Option<Span>,
 }
 
 pub(crate) struct FloatingIpDraft {
@@ -92,4 +178,32 @@ pub(crate) struct FloatingIpDraft {
     pub(crate) device: Option<String>,
     pub(crate) prefix: Option<Spanned<u8>>,
     pub(crate) per_server: Vec<(Name, Option<Spanned<IpAddr>>)>,
+}
+
+pub(crate) struct MonitorDraft {
+    pub(crate) name: Option<Name>,
+    pub(crate) comment: String,
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) retries: u32,
+    pub(crate) start_delay: Duration,
+    pub(crate) timing: Spanned<MonitorTiming>,
+    pub(crate) target: Option<Name>,
+    pub(crate) nice: i8,
+    pub(crate) servers: Vec<Name>,
+    pub(crate) recovery: Option<RecoveryDraft>,
+    pub(crate) kind: Option<MonitorKindDraft>,
+}
+
+pub(crate) enum MonitorKindDraft {
+    Pid,
+    Ip(Vec<IpAddr>),
+    Exec { command: Vec<String>, user: Option<String>, directory: Option<PathBuf>, span: Span },
+}
+
+pub(crate) struct RecoveryDraft {
+    pub(crate) target: Name,
+    pub(crate) restarts: u32,
+    pub(crate) failovers: u32,
+    pub(crate) last: FinalAction,
 }

@@ -11,12 +11,14 @@
 //! | `assemble` | from the checked draft to the types that the cluster keeps |
 //! | `warn` | what works, but not as well as its owner may believe |
 //! | `scripts` | whether the named programs are there and executable |
+//! | `edit` | one resource, type, pool or monitor added, changed or deleted |
 //! | `write` | a configuration as the file that reads back to it |
 #![forbid(unsafe_code)]
 
 mod assemble;
 mod check;
 mod draft;
+mod edit;
 mod net;
 mod problem;
 mod reader;
@@ -34,6 +36,7 @@ use tasuki_core::config::ClusterConfig;
 use toml::de::DeTable;
 
 pub use check::MOST_SERVERS;
+pub use edit::{Kind, edit_add, edit_define, edit_delete, edit_modify};
 pub use problem::{Code, ConfigErrors, Problem};
 pub use scripts::check_scripts;
 pub use spell::nearest;
@@ -106,7 +109,17 @@ pub fn load(path: impl AsRef<Path>) -> Result<Loaded, ConfigErrors> {
 /// # Errors
 /// Everything that is wrong with the text.
 pub fn parse(text: &str, file_name: &str) -> Result<Loaded, ConfigErrors> {
-    let reading = Reading::new(Source::new(file_name, text));
+    read(text, Source::new(file_name, text))
+}
+
+/// As [`parse`], for a text that nobody sees: problems have no places.
+fn parse_unnumbered(text: &str, name: &str) -> Result<Loaded, ConfigErrors> {
+    read(text, Source::without_places(name, text))
+}
+
+fn read(text: &str, source: Source) -> Result<Loaded, ConfigErrors> {
+    let file_name = source.file().to_owned();
+    let reading = Reading::new(source);
     let (root, syntax_errors) = DeTable::parse_recoverable(text);
     let torn = syntax_errors.iter().any(|error| error.message() != DUPLICATE_KEY);
     report_syntax(&reading, &syntax_errors);
@@ -126,7 +139,7 @@ pub fn parse(text: &str, file_name: &str) -> Result<Loaded, ConfigErrors> {
         Some((config, spans)) => Ok(Loaded { config, warnings, source, spans }),
         None => Err(ConfigErrors::one(
             // A bug of the checks, but never a reason to go on with half a configuration.
-            Problem::nowhere(Code::Missing, file_name, "the configuration is incomplete")
+            Problem::nowhere(Code::Missing, &file_name, "the configuration is incomplete")
                 .remedy("compare it with the sample configurations, and report this message"),
         )),
     }

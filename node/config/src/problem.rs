@@ -66,6 +66,20 @@ codes! {
     TooManyServers = "1018",
     /// A server without an address on a heartbeat network.
     NoHeartbeatAddress = "1019",
+    /// A resource type that cannot be.
+    BadType = "1020",
+    /// A line of dependencies that cannot be read.
+    BadDependency = "1021",
+    /// A key that this type of thing does not have.
+    NotOfThisType = "1022",
+    /// Dependencies that would never allow a start.
+    NeverStarts = "1023",
+    /// Server pools that cannot be filled.
+    BadPool = "1024",
+    /// A monitor that could not watch, or could not mend, what it names.
+    BadMonitor = "1025",
+    /// Something that others need cannot be deleted.
+    StillNeeded = "1026",
     /// Warning: only one heartbeat path.
     OneHeartbeatPath = "1050",
     /// Warning: a voter that adds nothing.
@@ -76,6 +90,10 @@ codes! {
     NoWatchdog = "1053",
     /// Warning: a watchdog that makes takeovers wait.
     SlowWatchdog = "1054",
+    /// Warning: what a stop dependency takes down does not come back by itself.
+    StaysDown = "1055",
+    /// Warning: a setting for one server on something whose servers change.
+    BoundToServer = "1056",
 }
 
 impl Code {
@@ -89,6 +107,8 @@ impl Code {
                 | Self::NoTieBreak
                 | Self::NoWatchdog
                 | Self::SlowWatchdog
+                | Self::StaysDown
+                | Self::BoundToServer
         )
     }
 }

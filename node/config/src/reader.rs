@@ -4,7 +4,7 @@
 //! then been reported. [`Section::finish`] reports the keys that nobody asked for, and those that
 //! were needed and are absent, unless a misspelt one explains it.
 
-use std::{cell::RefCell, ops::RangeInclusive, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use toml::{
     Spanned,
@@ -26,12 +26,14 @@ pub(crate) struct Section<'a> {
     /// Its header.
     pub(crate) span: Span,
     table: &'a DeTable<'a>,
+    /// What stands for keys that are absent: the defaults that a user type gives.
+    pub(crate) defaults: BTreeMap<String, &'a Spanned<DeValue<'a>>>,
     /// The whole file: its keys are sections.
     pub(crate) is_file: bool,
-    asked: RefCell<Vec<&'static str>>,
-    /// Keys that this version cannot do.
-    planned: RefCell<Vec<&'static str>>,
-    missing: RefCell<Vec<(&'static str, Problem)>>,
+    asked: RefCell<Vec<String>>,
+    /// Keys that are not to be used here; that has been reported.
+    judged: RefCell<Vec<String>>,
+    missing: RefCell<Vec<(String, Problem)>>,
 }
 
 impl<'a> Section<'a> {
@@ -41,9 +43,10 @@ impl<'a> Section<'a> {
             what,
             span,
             table,
+            defaults: BTreeMap::new(),
             is_file: false,
             asked: RefCell::default(),
-            planned: RefCell::default(),
+            judged: RefCell::default(),
             missing: RefCell::default(),
         }
     }
@@ -61,19 +64,19 @@ impl<'a> Section<'a> {
 
     fn report_keys(self, only_for_missing: bool) {
         let asked = self.asked.into_inner();
-        let planned = self.planned.into_inner();
+        let judged = self.judged.into_inner();
         let noun = if self.is_file { "section" } else { "key" };
         let mut missing = self.missing.into_inner();
         for key in self.table.keys() {
             let word: &str = key.get_ref();
-            if asked.contains(&word) || planned.contains(&word) {
+            if asked.iter().chain(&judged).any(|key| key == word) {
                 continue;
             }
-            let absent = asked.iter().copied().filter(|key| !self.table.contains_key(*key));
+            let absent = asked.iter().map(String::as_str).filter(|key| !self.table.contains_key(*key));
             // Only keys that are not there yet can have been meant.
             let near = nearest(word, absent);
             let before = missing.len();
-            missing.retain(|(key, _)| Some(*key) != near);
+            missing.retain(|(key, _)| Some(key.as_str()) != near);
             if only_for_missing && missing.len() == before {
                 continue;
             }
@@ -81,7 +84,7 @@ impl<'a> Section<'a> {
                 .reading
                 .problem(Code::UnknownKey, &key.span(), format!("unknown {noun} `{word}` in {}", self.what))
                 .found(format!("`{word}`"))
-                .expected(one_of(asked.iter().copied()))
+                .expected(one_of(asked.iter().map(String::as_str)))
                 .remedy(did_you_mean(near, "take it out: nothing would read it"));
             self.reading.add(problem);
         }
@@ -91,8 +94,8 @@ impl<'a> Section<'a> {
     }
 
     /// A key that must be there.
-    pub(crate) fn need(&self, key: &'static str, example: &str) {
-        if self.table.contains_key(key) {
+    pub(crate) fn need(&self, key: &str, example: &str) {
+        if self.table.contains_key(key) || self.defaults.contains_key(key) {
             return;
         }
         let problem = self
@@ -100,15 +103,34 @@ impl<'a> Section<'a> {
             .problem(Code::Missing, &self.span, format!("{} has no `{key}`", self.what))
             .expected(format!("the {} `{key}`", if self.is_file { "section" } else { "key" }))
             .remedy(format!("add {example}"));
-        self.missing.borrow_mut().push((key, problem));
+        self.missing.borrow_mut().push((key.to_owned(), problem));
     }
 
-    pub(crate) fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         let mut asked = self.asked.borrow_mut();
-        if !asked.contains(&key) {
-            asked.push(key);
+        if !asked.iter().any(|one| one == key) {
+            asked.push(key.to_owned());
         }
-        self.table.get(key)
+        self.table.get(key).or_else(|| self.defaults.get(key).copied())
+    }
+
+    /// Whether the key stands here itself, rather than as a default.
+    pub(crate) fn writes(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// A key that exists elsewhere, but makes no sense here.
+    pub(crate) fn refuse(&self, key: &str, message: String, expected: &str, remedy: &str) {
+        self.judged.borrow_mut().push(key.to_owned());
+        if self.writes(key) {
+            let problem = self
+                .reading
+                .problem(Code::NotOfThisType, &self.key_span(key), message)
+                .found(format!("`{key}`"))
+                .expected(expected)
+                .remedy(remedy);
+            self.reading.add(problem);
+        }
     }
 
     /// Where the key's name stands; the section's header when it is absent.
@@ -122,8 +144,8 @@ impl<'a> Section<'a> {
     }
 
     /// Something that is planned, but that this version cannot do.
-    pub(crate) fn unsupported(&self, key: &'static str, what: &str, remedy: &str) {
-        self.planned.borrow_mut().push(key);
+    pub(crate) fn unsupported(&self, key: &str, what: &str, remedy: &str) {
+        self.judged.borrow_mut().push(key.to_owned());
         if self.table.contains_key(key) {
             unsupported(self.reading, &self.key_span(key), what, remedy);
         }
@@ -131,7 +153,7 @@ impl<'a> Section<'a> {
 
     /// Whether the key has a word for something that is planned, but that this version cannot do;
     /// reports it.
-    pub(crate) fn unsupported_word(&self, key: &'static str, words: &[(&str, &str)], remedy: &str) -> bool {
+    pub(crate) fn unsupported_word(&self, key: &str, words: &[(&str, &str)], remedy: &str) -> bool {
         let Some(value) = self.get(key) else { return false };
         let found = value.get_ref().as_str();
         let Some((_, what)) = words.iter().find(|(word, _)| Some(*word) == found) else { return false };
@@ -139,7 +161,7 @@ impl<'a> Section<'a> {
         true
     }
 
-    pub(crate) fn string(&self, key: &'static str) -> Option<Spanned<String>> {
+    pub(crate) fn string(&self, key: &str) -> Option<Spanned<String>> {
         let value = self.get(key)?;
         self.as_string(value, &self.label(key), "text in quotes")
     }
@@ -148,7 +170,7 @@ impl<'a> Section<'a> {
         self.string("comment").map(Spanned::into_inner).unwrap_or_default()
     }
 
-    pub(crate) fn boolean(&self, key: &'static str) -> Option<Spanned<bool>> {
+    pub(crate) fn boolean(&self, key: &str) -> Option<Spanned<bool>> {
         let value = self.get(key)?;
         match value.get_ref() {
             DeValue::Boolean(yes) => Some(Spanned::new(value.span(), *yes)),
@@ -157,14 +179,25 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number within bounds.
-    pub(crate) fn integer(&self, key: &'static str, range: RangeInclusive<u32>) -> Option<Spanned<u32>> {
+    pub(crate) fn integer(&self, key: &str, range: RangeInclusive<u32>) -> Option<Spanned<u32>> {
+        let number = self.whole(key, i64::from(*range.start())..=i64::from(*range.end()))?;
+        Some(Spanned::new(number.span(), u32::try_from(*number.get_ref()).ok()?))
+    }
+
+    /// A whole number within bounds, which may be negative.
+    pub(crate) fn whole(&self, key: &str, range: RangeInclusive<i64>) -> Option<Spanned<i64>> {
         let value = self.get(key)?;
-        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        let expected = match (*range.start(), *range.end()) {
+            (i64::MIN, i64::MAX) => "a whole number".to_owned(),
+            (low, i64::MAX) => format!("a whole number from {low}"),
+            (i64::MIN, high) => format!("a whole number up to {high}"),
+            (low, high) => format!("a whole number from {low} to {high}"),
+        };
         let DeValue::Integer(digits) = value.get_ref() else {
             return self.wrong_type(value, &self.label(key), &expected);
         };
-        let number = i128::from_str_radix(digits.as_str(), digits.radix()).ok();
-        let number = number.and_then(|n| u32::try_from(n).ok()).filter(|n| range.contains(n));
+        let number = i64::from_str_radix(digits.as_str(), digits.radix()).ok();
+        let number = number.filter(|n| range.contains(n));
         if number.is_none() {
             let problem = self
                 .reading
@@ -177,7 +210,7 @@ impl<'a> Section<'a> {
         number.map(|n| Spanned::new(value.span(), n))
     }
 
-    pub(crate) fn duration(&self, key: &'static str) -> Option<Spanned<Duration>> {
+    pub(crate) fn duration(&self, key: &str) -> Option<Spanned<Duration>> {
         let value = self.get(key)?;
         let expected = "a duration with its unit, such as \"500ms\", \"1s\" or \"2m\"";
         let (text, parsed) = match value.get_ref() {
@@ -201,7 +234,7 @@ impl<'a> Section<'a> {
     }
 
     /// A duration that may not be zero.
-    pub(crate) fn positive_duration(&self, key: &'static str) -> Option<Spanned<Duration>> {
+    pub(crate) fn positive_duration(&self, key: &str) -> Option<Spanned<Duration>> {
         let span = self.duration(key)?;
         if !span.get_ref().is_zero() {
             return Some(span);
@@ -217,13 +250,13 @@ impl<'a> Section<'a> {
     }
 
     /// One word of a fixed set.
-    pub(crate) fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<Spanned<T>> {
+    pub(crate) fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<Spanned<T>> {
         let word = self.string(key)?;
         self.pick(&word, &self.label(key), words)
     }
 
     /// One word, or a list of words, of a fixed set.
-    pub(crate) fn choices<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<Vec<T>> {
+    pub(crate) fn choices<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<Vec<T>> {
         let chosen =
             self.words(key, &format!("one of {} or a list of them", one_of(words.iter().map(|w| w.0))))?;
         let label = self.label(key);
@@ -231,7 +264,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts.
-    pub(crate) fn list(&self, key: &'static str, expected: &str) -> Option<Vec<Spanned<String>>> {
+    pub(crate) fn list(&self, key: &str, expected: &str) -> Option<Vec<Spanned<String>>> {
         let value = self.get(key)?;
         match value.get_ref() {
             DeValue::Array(list) => {
@@ -242,8 +275,20 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Names: a list of them, or one text with blanks or commas between them.
+    pub(crate) fn names(&self, key: &str, expected: &str) -> Option<Vec<Spanned<String>>> {
+        let names = self.words(key, expected)?;
+        let is_text = self.get(key)?.get_ref().is_str();
+        let [text] = &names[..] else { return Some(names) };
+        if !is_text {
+            return Some(names);
+        }
+        let parts = text.get_ref().split([' ', ',']).filter(|part| !part.is_empty());
+        Some(parts.map(|part| Spanned::new(text.span(), part.to_owned())).collect())
+    }
+
     /// One text, or a list of texts.
-    pub(crate) fn words(&self, key: &'static str, expected: &str) -> Option<Vec<Spanned<String>>> {
+    pub(crate) fn words(&self, key: &str, expected: &str) -> Option<Vec<Spanned<String>>> {
         match self.get(key)?.get_ref() {
             DeValue::String(_) => Some(vec![self.string(key)?]),
             _ => self.list(key, expected),
@@ -251,7 +296,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table under one key: `key = { … }` or `[section.key]`.
-    pub(crate) fn table(&self, key: &'static str, example: &str) -> Option<Section<'a>> {
+    pub(crate) fn table(&self, key: &str, example: &str) -> Option<Section<'a>> {
         let value = self.get(key)?;
         match value.get_ref() {
             DeValue::Table(table) => {
@@ -263,7 +308,7 @@ impl<'a> Section<'a> {
     }
 
     /// The sections `[[key]]`, named after their number until their name is known.
-    pub(crate) fn tables(&self, key: &'static str, header: &str) -> Vec<Section<'a>> {
+    pub(crate) fn tables(&self, key: &str, header: &str) -> Vec<Section<'a>> {
         let Some(value) = self.get(key) else { return Vec::new() };
         let expected = format!("sections that begin with `{header}`");
         let DeValue::Array(list) = value.get_ref() else {
@@ -319,7 +364,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn wrong_type<T>(&self, value: &Spanned<DeValue<'_>>, label: &str, expected: &str) -> Option<T> {
+    pub(crate) fn wrong_type<T>(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        label: &str,
+        expected: &str,
+    ) -> Option<T> {
         let remedy = match value.get_ref() {
             DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) if expected.contains("quotes") => {
                 "check the quotes".to_owned()

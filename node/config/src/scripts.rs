@@ -2,12 +2,15 @@
 //! executable here. Other servers may have other files, so this is a check of its own.
 
 use std::{
-    env,
+    env, fmt,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
-use tasuki_core::config::{ClusterConfig, ExecConfig, ResourceKind};
+use tasuki_core::{
+    config::{ClusterConfig, ExecConfig, MonitorKind, ResourceKind},
+    ids::ResourceName,
+};
 
 use crate::{
     Loaded,
@@ -17,12 +20,33 @@ use crate::{
 /// Where commands are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Whose command it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    /// A group, and a resource of it.
+    Member(String, String),
+    /// A resource outside every group.
+    Resource(String),
+    /// A monitor.
+    Monitor(String),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(group, resource) => write!(f, "resource {resource} (group {group})"),
+            Self::Resource(resource) => write!(f, "resource {resource}"),
+            Self::Monitor(monitor) => write!(f, "monitor {monitor}"),
+        }
+    }
+}
+
 /// Checks every script and program on this machine. Relative paths are resolved against `base`.
 ///
 /// # Errors
 /// Each script that is missing, is no file, or is not executable.
 pub fn check_scripts(config: &ClusterConfig, base: &Path) -> Result<(), ConfigErrors> {
-    check(config, base, |_, _, _, message| Problem::nowhere(Code::Script, "", message))
+    check(config, base, |_, _, message| Problem::nowhere(Code::Script, "", message))
 }
 
 impl Loaded {
@@ -31,11 +55,9 @@ impl Loaded {
     /// # Errors
     /// Each script that is missing, is no file, or is not executable.
     pub fn check_scripts(&self, base: &Path) -> Result<(), ConfigErrors> {
-        check(&self.config, base, |group, resource, key, message| {
-            match self.spans.get(&(group.to_owned(), resource.to_owned(), key)) {
-                Some(span) => self.source.problem(Code::Script, span, message),
-                None => Problem::nowhere(Code::Script, self.source.file(), message),
-            }
+        check(&self.config, base, |owner, key, message| match self.spans.get(&(owner.clone(), key)) {
+            Some(span) => self.source.problem(Code::Script, span, message),
+            None => Problem::nowhere(Code::Script, self.source.file(), message),
         })
     }
 }
@@ -43,32 +65,49 @@ impl Loaded {
 fn check(
     config: &ClusterConfig,
     base: &Path,
-    problem: impl Fn(&str, &str, &'static str, String) -> Problem,
+    problem: impl Fn(&Owner, &'static str, String) -> Problem,
 ) -> Result<(), ConfigErrors> {
     let mut problems = Vec::new();
-    for (group, value) in &config.groups {
-        for (resource, value) in &value.resources {
-            let ResourceKind::Exec(exec) = &value.kind else { continue };
-            for (key, command) in commands(exec) {
-                let Some(program) = command.first() else { continue };
-                if let Err(wrong) = find_program(program, base) {
-                    let message = format!("`{key}` of resource {resource} (group {group}) cannot be run");
-                    problems.push(
-                        problem(group.as_str(), resource.as_str(), key, message)
-                            .found(wrong.found)
-                            .expected("an executable file")
-                            .remedy(wrong.remedy),
-                    );
-                }
-            }
+    for (owner, key, command) in all_commands(config) {
+        let Some(program) = command.first() else { continue };
+        if let Err(wrong) = find_program(program, base) {
+            let message = format!("`{key}` of {owner} cannot be run");
+            problems.push(
+                problem(&owner, key, message)
+                    .found(wrong.found)
+                    .expected("an executable file")
+                    .remedy(wrong.remedy),
+            );
         }
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     ConfigErrors::from_problems(problems).map_or(Ok(()), Err)
 }
 
+fn all_commands(config: &ClusterConfig) -> Vec<(Owner, &'static str, &Vec<String>)> {
+    let mut resources: Vec<(Owner, &ResourceKind)> = Vec::new();
+    for (group, value) in &config.groups {
+        let owner = |resource: &ResourceName| Owner::Member(group.to_string(), resource.to_string());
+        resources.extend(value.resources.iter().map(|(name, value)| (owner(name), &value.kind)));
+    }
+    let alone = config.resources.iter();
+    resources.extend(alone.map(|(name, value)| (Owner::Resource(name.to_string()), &value.resource.kind)));
+    let mut found = Vec::new();
+    for (owner, kind) in resources {
+        let ResourceKind::Exec(exec) = kind else { continue };
+        found.extend(commands(exec).map(|(key, command)| (owner.clone(), key, command)));
+    }
+    for (monitor, value) in &config.monitors {
+        if let MonitorKind::Exec { command, .. } = &value.kind {
+            found.push((Owner::Monitor(monitor.to_string()), "command", command));
+        }
+    }
+    found
+}
+
 fn commands(exec: &ExecConfig) -> impl Iterator<Item = (&'static str, &Vec<String>)> {
-    [("start", Some(&exec.start)), ("stop", exec.stop.as_ref())]
+    let check = exec.check.as_ref().map(|check| &check.command);
+    [("start", Some(&exec.start)), ("stop", exec.stop.as_ref()), ("check", check)]
         .into_iter()
         .filter_map(|(key, command)| Some((key, command?)))
 }
@@ -122,20 +161,34 @@ fn executable(path: &Path) -> Result<(), Wrong> {
 /// Makes the paths of scripts and working folders absolute: what is pushed to the cluster means
 /// the same path on every server.
 pub(crate) fn make_absolute(config: &mut ClusterConfig, base: &Path) {
-    for group in config.groups.values_mut() {
-        for resource in group.resources.values_mut() {
-            let ResourceKind::Exec(exec) = &mut resource.kind else { continue };
-            if let Some(directory) = &mut exec.directory {
-                *directory = base.join(&*directory);
-            }
-            for program in [exec.start.first_mut(), exec.stop.as_mut().and_then(|stop| stop.first_mut())] {
-                let Some(program) = program.filter(|program| program.contains('/')) else { continue };
-                let path = base.join(program.trim_start_matches("./"));
-                // A folder whose name is no UTF-8 keeps the relative path, which check_scripts finds.
-                if let Some(path) = path.to_str() {
-                    *program = path.to_owned();
-                }
-            }
-        }
+    let members = config.groups.values_mut().flat_map(|group| group.resources.values_mut());
+    let alone = config.resources.values_mut().map(|definition| &mut definition.resource);
+    for resource in members.chain(alone) {
+        let ResourceKind::Exec(exec) = &mut resource.kind else { continue };
+        absolute_directory(exec.directory.as_mut(), base);
+        absolute_program(Some(&mut exec.start), base);
+        absolute_program(exec.stop.as_mut(), base);
+        absolute_program(exec.check.as_mut().map(|check| &mut check.command), base);
+    }
+    for monitor in config.monitors.values_mut() {
+        let MonitorKind::Exec { command, directory, .. } = &mut monitor.kind else { continue };
+        absolute_directory(directory.as_mut(), base);
+        absolute_program(Some(command), base);
+    }
+}
+
+fn absolute_directory(directory: Option<&mut PathBuf>, base: &Path) {
+    if let Some(directory) = directory {
+        *directory = base.join(&*directory);
+    }
+}
+
+fn absolute_program(command: Option<&mut Vec<String>>, base: &Path) {
+    let program = command.and_then(|command| command.first_mut());
+    let Some(program) = program.filter(|program| program.contains('/')) else { return };
+    let path = base.join(program.trim_start_matches("./"));
+    // A folder whose name is no UTF-8 keeps the relative path, which check_scripts finds.
+    if let Some(path) = path.to_str() {
+        *program = path.to_owned();
     }
 }

@@ -12,11 +12,18 @@ pub(crate) type Span = Range<usize>;
 pub(crate) struct Source {
     file: String,
     text: String,
+    /// Nobody sees the text: places in it would say nothing.
+    hidden: bool,
 }
 
 impl Source {
     pub(crate) fn new(file: &str, text: &str) -> Self {
-        Self { file: file.to_owned(), text: text.to_owned() }
+        Self { file: file.to_owned(), text: text.to_owned(), hidden: false }
+    }
+
+    /// A text that nobody sees.
+    pub(crate) fn without_places(file: &str, text: &str) -> Self {
+        Self { hidden: true, ..Self::new(file, text) }
     }
 
     pub(crate) fn file(&self) -> &str {
@@ -25,6 +32,9 @@ impl Source {
 
     /// A problem at a place of this text.
     pub(crate) fn problem(&self, code: Code, span: &Span, message: impl Into<String>) -> Problem {
+        if self.hidden {
+            return Problem::nowhere(code, &self.file, message);
+        }
         let (line, column, excerpt) = self.locate(span);
         Problem {
             code,
@@ -37,6 +47,16 @@ impl Source {
             remedy: String::new(),
             excerpt: Some(excerpt),
         }
+    }
+
+    /// The text at a place.
+    pub(crate) fn slice(&self, span: &Span) -> Option<&str> {
+        self.text.get(span.clone())
+    }
+
+    /// " in line 7", where lines say something.
+    pub(crate) fn in_line(&self, span: &Span) -> String {
+        if self.hidden { String::new() } else { format!(" in line {}", self.locate(span).0) }
     }
 
     /// The line of a place, and that of the section header before it (0 when there is none).

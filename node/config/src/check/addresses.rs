@@ -17,7 +17,7 @@ use crate::{
 struct User {
     /// As an error names it: `server kiki`, `floating address web-ip`.
     label: String,
-    line: usize,
+    line: String,
     /// Floating addresses of one resource may repeat: only one of them is up at any time.
     resource: Option<(usize, usize)>,
 }
@@ -67,7 +67,7 @@ fn claim(
     label: String,
     resource: Option<(usize, usize)>,
 ) {
-    let line = reading.problem(Code::DuplicateAddress, &address.span(), "").line.unwrap_or(0);
+    let line = reading.source.in_line(&address.span());
     let ip = *address.get_ref();
     let Some(first) = users.get(&ip) else {
         users.insert(ip, User { label, line, resource });
@@ -88,7 +88,7 @@ fn claim(
     };
     let problem = reading
         .problem(Code::DuplicateAddress, &address.span(), message)
-        .found(format!("`{ip}`, first used in line {}", first.line))
+        .found(format!("`{ip}`, first used{}", first.line))
         .expected("an address that nothing else has")
         .remedy(remedy);
     reading.add(problem);

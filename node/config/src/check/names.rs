@@ -82,7 +82,6 @@ fn each<'a>(reading: &Reading, kind: &str, rule: Rule, names: impl IntoIterator<
         let word = name.get_ref();
         let lower = word.to_lowercase();
         if let Some(first) = seen.get(&lower) {
-            let (line, _) = place(reading, first);
             let same = first.get_ref() == word;
             let how = if same { "" } else { ", but for capital letters," };
             let problem = reading
@@ -91,7 +90,11 @@ fn each<'a>(reading: &Reading, kind: &str, rule: Rule, names: impl IntoIterator<
                     &name.span(),
                     format!("the name `{word}` is taken{how} by another {kind}"),
                 )
-                .found(format!("`{word}`, and `{}` in line {line}", first.get_ref()))
+                .found(format!(
+                    "`{word}`, and `{}`{}",
+                    first.get_ref(),
+                    reading.source.in_line(&first.span())
+                ))
                 .expected("a name of its own")
                 .remedy("rename one of the two");
             reading.add(problem);
@@ -131,20 +134,14 @@ fn suggestion(word: &str, rule: Rule) -> String {
 
 fn repeated<'a>(reading: &Reading, seen: &mut Vec<&'a Name>, name: &'a Name, what: &str) {
     if let Some(first) = seen.iter().find(|first| first.get_ref() == name.get_ref()) {
-        let (line, _) = place(reading, first);
         let word = name.get_ref();
         let problem = reading
             .problem(Code::DuplicateName, &name.span(), format!("{what} `{word}` twice"))
-            .found(format!("`{word}`, first in line {line}"))
+            .found(format!("`{word}`, first{}", reading.source.in_line(&first.span())))
             .expected("each name once")
             .remedy("take one of the two out");
         reading.add(problem);
         return;
     }
     seen.push(name);
-}
-
-fn place(reading: &Reading, name: &Name) -> (usize, usize) {
-    let problem = reading.problem(Code::DuplicateName, &name.span(), "");
-    (problem.line.unwrap_or(0), problem.column.unwrap_or(0))
 }

@@ -2,13 +2,19 @@
 //! How sections relate to each other is the matter of [`crate::check`].
 
 pub(crate) mod cluster;
+pub(crate) mod definition;
+pub(crate) mod dependencies;
 pub(crate) mod exec;
 pub(crate) mod floating_ip;
 pub(crate) mod group;
 pub(crate) mod heartbeat;
+pub(crate) mod keys;
 pub(crate) mod monitor;
 pub(crate) mod network;
+pub(crate) mod policies;
+pub(crate) mod pool;
 pub(crate) mod resource;
+pub(crate) mod resource_type;
 pub(crate) mod server;
 pub(crate) mod web;
 
@@ -28,15 +34,29 @@ pub(crate) fn read(reading: &Reading, root: &Spanned<DeTable<'_>>) -> Draft {
         "heartbeat",
         "a section [[heartbeat]] with kind = \"lan\" for each network that carries heartbeats",
     );
-    let draft = Draft {
+    let (types, defaults) = resource_type::read_all(file.tables("type", "[[type]]"));
+    let tree = resource_type::Types::new(reading, &types, &defaults);
+    let mut draft = Draft {
         cluster: file.table("cluster", "one section [cluster]").map(cluster::read),
         networks: file.tables("network", "[[network]]").into_iter().map(network::read).collect(),
         servers: file.tables("server", "[[server]]").into_iter().map(server::read).collect(),
         heartbeats: file.tables("heartbeat", "[[heartbeat]]").into_iter().map(heartbeat::read).collect(),
-        groups: file.tables("group", "[[group]]").into_iter().map(group::read).collect(),
+        pools: file.tables("pool", "[[pool]]").into_iter().map(pool::read).collect(),
+        groups: file
+            .tables("group", "[[group]]")
+            .into_iter()
+            .map(|group| group::read(group, &tree))
+            .collect(),
+        definitions: file
+            .tables("resource", "[[resource]]")
+            .into_iter()
+            .map(|resource| definition::read(resource, &tree))
+            .collect(),
+        monitors: file.tables("monitor", "[[monitor]]").into_iter().map(monitor::read).collect(),
+        types: Vec::new(),
     };
+    draft.types = types;
     web::read(&file);
-    monitor::read(&file);
     file.finish();
     draft
 }

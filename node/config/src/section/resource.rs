@@ -1,100 +1,139 @@
 //! `[[group.resource]]`: one managed thing inside a group; the keys that all types share.
+//!
+//! | key | meaning | default |
+//! |---|---|---|
+//! | `name`, `comment` | the name is unique in the cluster | name needed |
+//! | `type` | `exec`, `floating_ip`, `application`, `cluster_resource`, or a `[[type]]` based on one of them | needed |
+//! | `depends_on` | the members of its group that must be online before it | floating addresses before programs |
+//! | | what follows a failure: see `policies` | |
+//! | | keys of the type: see `exec`, `floating_ip`, and the attributes of the `[[type]]` | |
 
-use tasuki_core::config::{FinalAction, StartFailurePolicy, StopFailurePolicy};
-use toml::Spanned;
+use std::collections::BTreeMap;
+
+use tasuki_core::config::{Value, built_in::ROOT};
 
 use crate::{
-    draft::{KindDraft, ResourceDraft},
+    draft::{KindDraft, Name, ResourceDraft},
+    problem::Code,
     reader::Section,
-    section::{exec, floating_ip},
+    section::{
+        exec, floating_ip, policies,
+        resource_type::{Added, Known, Root, Types, value},
+    },
 };
-
-/// The words of `final`.
-pub(crate) const FINAL_ACTIONS: [(&str, FinalAction); 4] = [
-    ("none", FinalAction::None),
-    ("stop", FinalAction::Stop),
-    ("stop_and_reboot", FinalAction::StopAndReboot),
-    ("stop_and_power_off", FinalAction::StopAndPowerOff),
-];
-
-#[derive(Clone, Copy)]
-pub(crate) enum Type {
-    Exec,
-    FloatingIp,
-}
-
-const TYPES: [(&str, Type); 2] = [("exec", Type::Exec), ("floating_ip", Type::FloatingIp)];
 
 const PLANNED: [(&str, &str); 1] = [("mirror_disk", "mirrored disks (type = \"mirror_disk\")")];
 
-/// An address that is not free now may be in a moment, so it is tried more often than a program.
-pub(crate) fn default_start_failure(kind: Type) -> StartFailurePolicy {
-    let retries = if matches!(kind, Type::FloatingIp) { 5 } else { 0 };
-    StartFailurePolicy { retries, failovers: 1, last: FinalAction::None }
-}
+/// Keys of a [[resource]] that only its whole group can have here.
+const OF_THE_GROUP: [&str; 11] = [
+    "auto_start",
+    "cardinality",
+    "enabled",
+    "failback",
+    "failover",
+    "hosting_members",
+    "load",
+    "placement",
+    "server_pools",
+    "start_dependencies",
+    "stop_dependencies",
+];
 
-/// What does not stop could run twice, so by default the server stops as a whole (the guard sees
-/// to that), and the group goes on elsewhere.
-pub(crate) const DEFAULT_STOP_FAILURE: StopFailurePolicy =
-    StopFailurePolicy { retries: 0, last: FinalAction::Stop };
-
-pub(crate) fn read(section: Section<'_>) -> ResourceDraft {
-    section.need("name", "name = \"…\"");
-    section.need("type", "type = \"exec\" or type = \"floating_ip\"");
-    let planned = section.unsupported_word(
-        "type",
-        &PLANNED,
-        "take this resource out; use storage that both servers reach by themselves",
-    );
-    let kind = if planned { None } else { section.choice("type", &TYPES) };
-    let name = section.string("name");
-    let start_policy = start_failure(&section, kind.as_ref().map_or(Type::Exec, |kind| *kind.get_ref()));
-    let mut draft = ResourceDraft {
-        name,
-        comment: section.comment(),
-        depends_on: section.list("depends_on", "a list of resource names, such as [\"database\"]"),
-        on_start_failure: start_policy,
-        on_stop_failure: stop_failure(&section),
-        kind: None,
-    };
-    match kind.map(Spanned::into_inner) {
-        // Which other keys make sense depends on the type: without it only these are judged.
-        None if planned => {}
+pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> ResourceDraft {
+    let known = begin(&mut section, types, "type = \"exec\" or type = \"floating_ip\"");
+    let known = known.filter(|known| {
+        let local = known.root == Root::Local;
+        if local {
+            let message = format!("{} would run on every server, but its group runs on one", section.what);
+            refuse_type(&section, &known.name, message, "make it a [[resource]] of its own");
+        }
+        !local
+    });
+    let mut draft = common(&section, known.as_ref());
+    draft.depends_on = section.list("depends_on", "a list of resource names, such as [\"database\"]");
+    for key in OF_THE_GROUP {
+        let message = format!("`{key}` is nothing that {} can have by itself", section.what);
+        section.refuse(key, message, "a key of a [[group.resource]]", "give it to the [[group]]");
+    }
+    match known {
+        None if is_planned(&section) => {}
         None => section.finish_missing(),
-        Some(Type::Exec) => {
-            draft.kind = exec::read(&section).map(KindDraft::Exec);
-            section.finish();
-        }
-        Some(Type::FloatingIp) => {
-            draft.kind = Some(KindDraft::FloatingIp(floating_ip::read(&section)));
-            section.finish();
-        }
+        Some(_) => section.finish(),
     }
     draft
 }
 
-const MOST_RETRIES: u32 = 1000;
-
-fn start_failure(section: &Section<'_>, kind: Type) -> StartFailurePolicy {
-    let mut policy = default_start_failure(kind);
-    let example = "a table { retries = 0, failovers = 1, final = \"none\" }";
-    if let Some(table) = section.table("on_start_failure", example) {
-        let count = |key, default| table.integer(key, 0..=MOST_RETRIES).map_or(default, Spanned::into_inner);
-        policy.retries = count("retries", policy.retries);
-        policy.failovers = count("failovers", policy.failovers);
-        policy.last = table.choice("final", &FINAL_ACTIONS).map_or(policy.last, Spanned::into_inner);
-        table.finish();
+/// What comes first: the name, and the type with its defaults.
+pub(crate) fn begin<'a>(section: &mut Section<'a>, types: &Types<'a>, example: &str) -> Option<Known<'a>> {
+    section.need("name", "name = \"…\"");
+    section.need("type", example);
+    let remedy = "take this resource out; use storage that both servers reach by themselves";
+    if section.unsupported_word("type", &PLANNED, remedy) {
+        return None;
     }
-    policy
+    let name = section.string("type")?;
+    if name.get_ref() == ROOT {
+        let message = format!("{} has a type that only other types are made from", section.what);
+        let remedy = "use `exec` for a program, `floating_ip` for an address, `local_resource` for a program on \
+                      every server";
+        refuse_type(section, &name, message, remedy);
+        return None;
+    }
+    let words: Vec<(&str, ())> = types.names().iter().map(|name| (name.as_str(), ())).collect();
+    section.choice("type", &words)?;
+    let known = types.find(&name)?;
+    section.defaults.clone_from(&known.defaults);
+    for (key, fault) in &known.foreign {
+        let message = format!("{}: {fault}", section.what);
+        section.refuse(key, message, &fault.expected(), &fault.remedy());
+    }
+    Some(known)
 }
 
-fn stop_failure(section: &Section<'_>) -> StopFailurePolicy {
-    let mut policy = DEFAULT_STOP_FAILURE;
-    if let Some(table) = section.table("on_stop_failure", "a table { retries = 0, final = \"stop\" }") {
-        let retries = table.integer("retries", 0..=MOST_RETRIES);
-        policy.retries = retries.map_or(policy.retries, Spanned::into_inner);
-        policy.last = table.choice("final", &FINAL_ACTIONS).map_or(policy.last, Spanned::into_inner);
-        table.finish();
+fn refuse_type(section: &Section<'_>, name: &Name, message: String, remedy: &str) {
+    let problem = section
+        .reading
+        .problem(Code::BadType, &name.span(), message)
+        .found(format!("`{}`", name.get_ref()))
+        .expected("a type that a resource can have here")
+        .remedy(remedy);
+    section.reading.add(problem);
+}
+
+pub(crate) fn is_planned(section: &Section<'_>) -> bool {
+    let word = section.get("type").and_then(|word| word.get_ref().as_str());
+    PLANNED.iter().any(|(planned, _)| Some(*planned) == word)
+}
+
+/// What resources in groups and outside of them have in common. Which other keys make sense
+/// depends on the type: without one only the common ones are judged.
+pub(crate) fn common(section: &Section<'_>, known: Option<&Known<'_>>) -> ResourceDraft {
+    let is_address = known.is_some_and(|known| known.root == Root::FloatingIp);
+    let kind = known.and_then(|known| match known.root {
+        Root::FloatingIp => Some(KindDraft::FloatingIp(floating_ip::read(section))),
+        _ => exec::read(section).map(KindDraft::Exec),
+    });
+    ResourceDraft {
+        name: section.string("name"),
+        comment: section.comment(),
+        depends_on: None,
+        policies: policies::read(section, is_address),
+        type_name: known.map(|known| known.name.clone()),
+        attributes: known.map(|known| attributes(section, known)).unwrap_or_default(),
+        kind,
     }
-    policy
+}
+
+/// The attributes that a user type adds.
+fn attributes(section: &Section<'_>, known: &Known<'_>) -> BTreeMap<String, Value> {
+    let mut attributes = BTreeMap::new();
+    for Added { name, kind, range, required, doc } in &known.attributes {
+        if *required {
+            let about = if doc.is_empty() { String::new() } else { format!(": {doc}") };
+            section.need(name, &format!("{name} = …{about}"));
+        }
+        let value = value(section, name, *kind, *range);
+        attributes.extend(value.map(|value| (name.clone(), value.into_inner())));
+    }
+    attributes
 }

@@ -1,0 +1,68 @@
+//! Writes a configuration as the file that reads back to it. What equals its default is left out.
+
+mod monitor;
+mod resource;
+mod settings;
+mod sheet;
+pub(crate) mod text;
+mod types;
+
+use tasuki_core::config::{
+    ClusterConfig, GroupConfig, StartDependency, StopDependency,
+    dependency_syntax::{start_line, stop_line},
+    type_tree::TypeTree,
+};
+
+pub(crate) use sheet::{Item, Sheet};
+
+use crate::section::group::{AUTOMATIC, EXCLUSIVE, PLACEMENT, STARTUP};
+use text::{quoted, texts, word};
+
+/// The configuration as a file.
+#[must_use]
+pub fn to_toml(config: &ClusterConfig) -> String {
+    render(&sheets(config))
+}
+
+/// The sections as a file.
+pub(crate) fn render(sheets: &[Sheet]) -> String {
+    sheets.iter().map(Sheet::render).collect::<Vec<_>>().join("\n")
+}
+
+/// The sections of the file, in its order.
+pub(crate) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
+    let tree = TypeTree::new(&config.types).unwrap_or_else(|_| TypeTree::built_in());
+    let mut sheets = settings::sheets(config);
+    sheets.extend(config.types.iter().map(|(name, config)| types::sheet(name, config)));
+    sheets.extend(config.pools.iter().map(|(name, pool)| settings::pool(name, pool)));
+    for (name, group) in &config.groups {
+        sheets.push(group_sheet(name.as_str(), group));
+        let members = group.resources.iter();
+        sheets.extend(members.map(|(name, member)| resource::member(name, member, &config.settings, &tree)));
+    }
+    let alone = config.resources.iter();
+    sheets.extend(alone.map(|(name, resource)| resource::alone(name, resource, &config.settings, &tree)));
+    sheets.extend(config.monitors.iter().map(|(name, monitor)| monitor::sheet(name, monitor)));
+    sheets
+}
+
+fn group_sheet(name: &str, group: &GroupConfig) -> Sheet {
+    let mut sheet = Sheet::named("[[group]]", name);
+    sheet.optional_text("comment", &group.comment);
+    sheet.pair("servers", texts(group.servers.iter().map(|server| server.as_str())));
+    sheet.text("startup", word(&STARTUP, group.startup));
+    sheet.text("failover", word(&AUTOMATIC, group.failover));
+    sheet.text("failback", word(&AUTOMATIC, group.failback));
+    sheet.unless("\"no\"", "exclusive", quoted(word(&EXCLUSIVE, group.exclusive)));
+    sheet.unless("\"ordered\"", "placement", quoted(word(&PLACEMENT, group.placement)));
+    sheet.unless("[]", "server_pools", texts(group.pools.iter().map(|pool| pool.as_str())));
+    sheet.unless("1", "load", group.load.to_string());
+    sheet.unless("true", "enabled", group.enabled.to_string());
+    dependencies(&mut sheet, &group.start, &group.stop);
+    sheet
+}
+
+fn dependencies(sheet: &mut Sheet, start: &[StartDependency], stop: &[StopDependency]) {
+    sheet.optional_text("start_dependencies", &start_line(start));
+    sheet.optional_text("stop_dependencies", &stop_line(stop));
+}

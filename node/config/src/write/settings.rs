@@ -1,0 +1,95 @@
+//! Settings of the cluster, networks, servers, heartbeats and pools.
+
+use tasuki_core::{
+    config::{ClusterConfig, ClusterSettings, HeartbeatPath, PoolConfig},
+    ids::PoolName,
+    timing::Timing,
+};
+
+use super::{
+    sheet::Sheet,
+    text::{list, quoted, quoted_key, texts, time, word},
+};
+use crate::section::{
+    cluster::{DEFAULT_HEARTBEAT_PORT, DEFAULT_PORT, DEFAULT_STARTUP_WAIT, derive},
+    network::USES,
+};
+
+pub(super) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
+    let mut sheets = vec![cluster(&config.settings)];
+    sheets.extend(timing(&config.settings.timing));
+    for (name, network) in &config.settings.networks {
+        let mut sheet = Sheet::named("[[network]]", name.as_str());
+        sheet.text("subnet", &format!("{}/{}", network.subnet, network.prefix));
+        let uses: Vec<String> = network.uses.iter().map(|u| quoted(word(&USES, *u))).collect();
+        sheet.pair("use", if let [only] = &uses[..] { only.clone() } else { list(uses) });
+        sheets.push(sheet);
+    }
+    for (name, server) in config.servers_by_number() {
+        let mut sheet = Sheet::named("[[server]]", name.as_str());
+        sheet.optional_text("comment", &server.comment);
+        let addresses = server.addresses.iter();
+        let entry = |(network, address): (&_, &std::net::IpAddr)| {
+            let network: &tasuki_core::ids::NetworkName = network;
+            (quoted_key(network.as_str()), quoted(&address.to_string()))
+        };
+        sheet.table("addresses", addresses.map(entry));
+        sheets.push(sheet);
+    }
+    for path in &config.settings.heartbeats {
+        let (kind, key, value) = match path {
+            HeartbeatPath::Lan { network } => ("lan", "network", network.to_string()),
+            HeartbeatPath::Com { device } => ("com", "device", device.display().to_string()),
+            HeartbeatPath::Disk { device } => ("disk", "device", device.display().to_string()),
+        };
+        let mut sheet = Sheet::new("[[heartbeat]]");
+        sheet.text("kind", kind);
+        sheet.text(key, &value);
+        sheets.push(sheet);
+    }
+    sheets
+}
+
+fn cluster(settings: &ClusterSettings) -> Sheet {
+    let mut sheet = Sheet::named("[cluster]", &settings.name);
+    sheet.optional_text("comment", &settings.comment);
+    sheet.pair("detect", time(settings.timing.detect));
+    sheet.time_unless(DEFAULT_STARTUP_WAIT, "startup_wait", settings.startup_wait);
+    sheet.unless(&DEFAULT_PORT.to_string(), "port", settings.port.to_string());
+    sheet.unless(&DEFAULT_HEARTBEAT_PORT.to_string(), "heartbeat_port", settings.heartbeat_port.to_string());
+    sheet
+}
+
+/// Only what differs from what the knob gives.
+fn timing(timing: &Timing) -> Option<Sheet> {
+    let plain = derive(timing.detect, None);
+    let lease = (timing.lease != plain.lease).then_some(timing.lease);
+    let derived = derive(timing.detect, lease);
+    let mut sheet = Sheet::new("[cluster.timing]");
+    for (key, value, default) in [
+        ("beat", timing.beat, derived.beat),
+        ("path_late", timing.path_late, derived.path_late),
+        ("path_lost", timing.path_lost, derived.path_lost),
+        ("election_min", timing.election_min, derived.election_min),
+        ("election_max", timing.election_max, derived.election_max),
+        ("lease", timing.lease, plain.lease),
+        ("guard_budget", timing.guard_budget, derived.guard_budget),
+        ("clock_margin", timing.clock_margin, derived.clock_margin),
+        ("watchdog", timing.watchdog, derived.watchdog),
+    ] {
+        sheet.time_unless(default, key, value);
+    }
+    (!sheet.lines.is_empty()).then_some(sheet)
+}
+
+pub(super) fn pool(name: &PoolName, pool: &PoolConfig) -> Sheet {
+    let mut sheet = Sheet::named("[[pool]]", name.as_str());
+    sheet.optional_text("comment", &pool.comment);
+    sheet.unless("0", "min", pool.min.to_string());
+    if let Some(max) = pool.max {
+        sheet.pair("max", max.to_string());
+    }
+    sheet.unless("0", "importance", pool.importance.to_string());
+    sheet.unless("[]", "servers", texts(pool.servers.iter().map(|server| server.as_str())));
+    sheet
+}
