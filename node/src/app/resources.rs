@@ -63,7 +63,8 @@ impl App {
         by.must_be(Role::Operator)?;
         let state = self.node.read().await?;
         let chosen = choice::to_start(name, &units(&state, name)?, on)?;
-        let start = |chosen: &Chosen| Command::StartGroup { group: chosen.unit.clone(), on: chosen.to.clone() };
+        let start =
+            |chosen: &Chosen| Command::StartGroup { group: chosen.unit.clone(), on: chosen.to.clone() };
         self.act(by, &state, name, chosen, start).await
     }
 
@@ -121,9 +122,13 @@ impl App {
                 Err(error) => {
                     let because = format!("{error} ({})", error.code());
                     let done = acted.len();
-                    return Err(
-                        ResourceError::Partly { resource: name.clone(), done, unit: one.unit, because }.into()
-                    );
+                    return Err(ResourceError::Partly {
+                        resource: name.clone(),
+                        done,
+                        unit: one.unit,
+                        because,
+                    }
+                    .into());
                 }
             };
             let down = |server: &ServerName| !state.presence(server).is_some_and(|presence| presence.up);
@@ -151,11 +156,10 @@ fn units(state: &State, name: &ResourceName) -> Result<Vec<Unit>, ResourceError>
 
 /// Why a name means no resource of its own: it is in a group, or nothing is called so.
 pub(super) fn no_such_resource(state: &State, name: &ResourceName) -> ResourceError {
-    let groups = || {
-        state.groups.iter().filter_map(|(unit, entry)| Some((unit, &entry.config.as_ref()?.value)))
-    };
-    let member = groups()
-        .find(|(_, config)| config.instance.is_none() && config.resources.contains_key(name));
+    let groups =
+        || state.groups.iter().filter_map(|(unit, entry)| Some((unit, &entry.config.as_ref()?.value)));
+    let member =
+        groups().find(|(_, config)| config.instance.is_none() && config.resources.contains_key(name));
     if let Some((group, _)) = member {
         return ResourceError::MemberOf { resource: name.clone(), group: group.clone() };
     }

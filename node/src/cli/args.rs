@@ -4,12 +4,18 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod engine;
+
+pub use self::engine::{
+    Attributes, Editing, Form, NewAttribute, PoolArgs, PoolVerb, ResourceVerb, SomeAttributes, TypeVerb,
+};
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0    done
   1    failed
   2    the command line, or an argument, makes no sense
-  3    no such server, group or registry key
+  3    no such server, group, resource, type, pool or registry key
   4    refused: in conflict with what is
   5    no quorum, or the node cannot be reached
   6    permission denied
@@ -92,6 +98,15 @@ pub enum Noun {
     /// Failover groups
     #[command(subcommand)]
     Group(GroupVerb),
+    /// Resources that stand for themselves, outside groups
+    #[command(subcommand)]
+    Resource(ResourceVerb),
+    /// Resource types
+    #[command(subcommand)]
+    Type(TypeVerb),
+    /// Server pools
+    #[command(subcommand)]
+    Pool(PoolVerb),
     /// Servers
     #[command(subcommand)]
     Server(ServerVerb),
@@ -317,6 +332,9 @@ pub struct Waiting {
     /// Do not wait for the outcome
     #[arg(long)]
     pub no_wait: bool,
+    /// Wait for the outcome, which is what happens anyway
+    #[arg(long, hide = true, conflicts_with = "no_wait")]
+    pub wait: bool,
     /// Wait at most so long, like 30s or 2m; as long as it takes otherwise
     #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "no_wait")]
     pub timeout: Option<Duration>,

@@ -100,6 +100,11 @@ async fn push(context: &Context, file: &Path, dry_run: bool) -> Result<(), AppEr
     };
     let mut client = ConfigClient::new(context.connect().await?);
     let answer = client.push(request).await.map_err(answered)?.into_inner();
+    show_push(context, answer)
+}
+
+/// Shows what became of a new configuration.
+pub(super) fn show_push(context: &Context, answer: wire::PushConfigResponse) -> Result<(), AppError> {
     let push = convert::push_in(answer).map_err(unreadable)?;
     context.out.show(&push, |push| pushed(push, context.out.color))
 }

@@ -16,11 +16,14 @@ pub mod guard;
 pub mod history;
 mod log;
 pub mod output;
+pub mod pool;
 pub mod plan;
 mod registry;
 pub mod render;
+mod resource;
 pub mod replay;
 mod server;
+pub mod type_;
 mod versions;
 mod wait;
 
@@ -61,6 +64,9 @@ async fn perform(context: &Context, noun: Noun) -> Result<ExitCode, AppError> {
     match noun {
         Noun::Cluster(verb) => cluster::perform(context, verb).await?,
         Noun::Group(verb) => return group::perform(context, verb).await,
+        Noun::Resource(verb) => return resource::perform(context, verb).await,
+        Noun::Type(verb) => type_::perform(context, verb).await?,
+        Noun::Pool(verb) => pool::perform(context, verb).await?,
         Noun::Server(verb) => server::perform(context, verb).await?,
         Noun::Config(verb) => config::perform(context, verb).await?,
         Noun::Registry(verb) => registry::perform(context, verb).await?,

@@ -1,5 +1,7 @@
 //! Tables and sentences for people, from the very values that `--json` prints.
 
+pub mod resources;
+
 use tasuki_core::{
     membership::view::PathState,
     registry::{

@@ -110,27 +110,51 @@ pub(super) async fn until(
     goal: &Goal,
     limit: Option<Duration>,
 ) -> Result<ExitCode, AppError> {
-    let waiting = watch(context, group, goal);
+    let goals = [(group.to_owned(), goal.clone())];
+    let hint = format!("`tasuki group status {group}` shows it");
+    let Some(reached) = each(context, &goals, limit, &hint).await? else { return Ok(interrupted()) };
+    for status in &reached {
+        context.out.show(status, |status| render::group(status, wall_now(), context.out.color))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How the program ends that was interrupted while it waited.
+pub(super) fn interrupted() -> ExitCode {
+    ExitCode::from(INTERRUPTED)
+}
+
+/// Waits until each group has reached its goal, one cannot any more, or the operator has enough:
+/// then `None`, and the hint says how to look later.
+pub(super) async fn each(
+    context: &Context,
+    goals: &[(String, Goal)],
+    limit: Option<Duration>,
+    hint: &str,
+) -> Result<Option<Vec<GroupStatus>>, AppError> {
+    let waiting = async {
+        let mut reached = Vec::new();
+        for (group, goal) in goals {
+            reached.push(watch(context, group, goal).await?);
+        }
+        Ok(reached)
+    };
     let limited = async {
         match limit {
             Some(limit) => timeout(limit, waiting).await.unwrap_or_else(|_| {
-                Err(AppError::TookTooLong(format!("group {group} is not there yet after {limit:?}")))
+                let names: Vec<&str> = goals.iter().map(|(group, _)| group.as_str()).collect();
+                let names = names.join(", ");
+                Err(AppError::TookTooLong(format!("group {names} is not there yet after {limit:?}")))
             }),
             None => waiting.await,
         }
     };
     tokio::select! {
         biased;
-        done = limited => {
-            let status = done?;
-            context.out.show(&status, |status| render::group(status, wall_now(), context.out.color))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        done = limited => done.map(Some),
         _ = tokio::signal::ctrl_c() => {
-            context.out.say(&format!(
-                "not waiting any longer; it goes on by itself: `tasuki group status {group}` shows it"
-            ));
-            Ok(ExitCode::from(INTERRUPTED))
+            context.out.say(&format!("not waiting any longer; it goes on by itself: {hint}"));
+            Ok(None)
         }
     }
 }

@@ -118,8 +118,7 @@ pub fn to_stop(
     units: &[Unit],
     on: Option<&ServerName>,
 ) -> Result<Vec<Chosen>, AppError> {
-    let there: Vec<&Unit> =
-        units.iter().filter(|unit| on.is_none_or(|server| unit.is_on(server))).collect();
+    let there: Vec<&Unit> = units.iter().filter(|unit| on.is_none_or(|server| unit.is_on(server))).collect();
     if let (Some(server), true) = (on, there.is_empty()) {
         return Err(ResourceError::NotOn { resource: resource.clone(), server: server.clone() }.into());
     }
@@ -174,9 +173,7 @@ fn refuse_company(units: &[Unit], but: Option<&Unit>, on: &ServerName) -> Result
         unit.owner.as_ref() == Some(on) && !unit.startable() && but.is_none_or(|but| but.name != unit.name)
     };
     match units.iter().find(there) {
-        Some(unit) => {
-            Err(Refusal::AlreadyRuns { group: unit.name.clone(), server: on.clone() }.into())
-        }
+        Some(unit) => Err(Refusal::AlreadyRuns { group: unit.name.clone(), server: on.clone() }.into()),
         None => Ok(()),
     }
 }

@@ -8,9 +8,7 @@ use tasuki_core::{
     ids::{GroupName, ResourceName, Revision, ServerName},
     registry::{
         State,
-        state::{
-            Facts, FailureRecord, GroupEntry, GroupState, ResourceReport, ResourceState, Target,
-        },
+        state::{Facts, FailureRecord, GroupEntry, GroupState, ResourceReport, ResourceState, Target},
     },
     time::WallTime,
 };
@@ -229,7 +227,8 @@ fn observed(state: &State, entry: &GroupEntry, name: &ResourceName) -> Observed 
     let Some(owner) = &ownership.owner else {
         return Observed { state: InstanceState::Offline, details: String::new(), server: None };
     };
-    let at = |state, details: &str| Observed { state, details: details.to_owned(), server: Some(owner.clone()) };
+    let at =
+        |state, details: &str| Observed { state, details: details.to_owned(), server: Some(owner.clone()) };
     // Until the proof that it is gone, nobody knows what a silent owner still runs.
     if !state.presence(owner).is_some_and(|presence| presence.up) {
         return at(InstanceState::Unknown, "");
@@ -245,7 +244,8 @@ fn observed(state: &State, entry: &GroupEntry, name: &ResourceName) -> Observed 
             GroupState::Online | GroupState::Unknown => at(InstanceState::Unknown, ""),
         };
     };
-    let failed = report.and_then(|report| report.failed.as_ref()).is_some_and(|failed| failed.resource == *name);
+    let failed =
+        report.and_then(|report| report.failed.as_ref()).is_some_and(|failed| failed.resource == *name);
     said_of(said, failed, at)
 }
 
@@ -254,11 +254,7 @@ const STOPPING: &str = "STOPPING";
 const CLEANING: &str = "CLEANING";
 
 /// The four words, from those of the owner. What it is about to do stands in the details.
-fn said_of(
-    said: &ResourceReport,
-    failed: bool,
-    at: impl Fn(InstanceState, &str) -> Observed,
-) -> Observed {
+fn said_of(said: &ResourceReport, failed: bool, at: impl Fn(InstanceState, &str) -> Observed) -> Observed {
     let detail = said.detail.lines().next().unwrap_or_default();
     match said.state {
         ResourceState::Online => at(InstanceState::Online, detail),

@@ -61,8 +61,19 @@ macro_rules! words {
 
 // Below the macro that they use.
 mod monitor;
+mod pool;
+mod resource;
+mod type_;
 
-pub use self::monitor::{monitor_in, monitor_out, monitor_state_in, monitor_state_out};
+pub use self::{
+    monitor::{monitor_in, monitor_out, monitor_state_in, monitor_state_out},
+    pool::{pool_in, pool_out},
+    resource::{
+        acted_in, acted_out, attributes_in, attributes_out, instance_state_in, instance_state_out,
+        resource_in, resource_out,
+    },
+    type_::{new_attribute_in, new_attribute_out, type_in, type_out},
+};
 
 words!(mode_out, mode_in, ModeName, wire::ClusterMode, {
     ModeName::Running => wire::ClusterMode::Running => ModeName::Running,

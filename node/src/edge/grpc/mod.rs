@@ -12,10 +12,13 @@ pub mod fleet;
 mod group;
 mod join;
 mod plan;
+mod pool;
 mod registry;
+mod resource;
 pub mod serve;
 mod server;
 pub mod status;
+mod type_;
 
 use tasuki_core::ids::Lineage;
 use tasuki_proto::v1 as wire;
@@ -52,6 +55,9 @@ pub async fn routes(
         .add_service(reflection()?.build_v1alpha()?)
         .add_service(wire::cluster_server::ClusterServer::new(face.clone()))
         .add_service(wire::group_server::GroupServer::new(face.clone()))
+        .add_service(wire::resource_server::ResourceServer::new(face.clone()))
+        .add_service(wire::type_server::TypeServer::new(face.clone()))
+        .add_service(wire::pool_server::PoolServer::new(face.clone()))
         .add_service(wire::server_server::ServerServer::new(face.clone()))
         .add_service(wire::registry_server::RegistryServer::new(face.clone()))
         .add_service(wire::config_server::ConfigServer::new(face.clone()))
@@ -61,6 +67,9 @@ pub async fn routes(
         .add_service(wire::join_server::JoinServer::new(face));
     reporter.set_serving::<wire::cluster_server::ClusterServer<Face>>().await;
     reporter.set_serving::<wire::group_server::GroupServer<Face>>().await;
+    reporter.set_serving::<wire::resource_server::ResourceServer<Face>>().await;
+    reporter.set_serving::<wire::type_server::TypeServer<Face>>().await;
+    reporter.set_serving::<wire::pool_server::PoolServer<Face>>().await;
     reporter.set_serving::<wire::server_server::ServerServer<Face>>().await;
     reporter.set_serving::<wire::registry_server::RegistryServer<Face>>().await;
     reporter.set_serving::<wire::config_server::ConfigServer<Face>>().await;
