@@ -4,13 +4,14 @@
 //! Started by the registry's supervisor. Lost at a restart: a leave that was under way, which the
 //! registry still wishes and which is then begun again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
-    ids::Incarnation,
+    ids::{GroupName, Incarnation},
+    placement::dependency::waits_for,
     registry::{
-        Author, Command,
+        Author, Command, State as Registry,
         state::{AfterStop, FailureKind, Presence, ServerMode},
     },
 };
@@ -171,11 +172,9 @@ async fn leave(context: &Arc<Context>) {
     let mut registry = context.registry.subscribe();
     let stopped = || {
         let state = context.state();
-        // A group that does not stop is stopped by the guard: it does not hold the shutdown up.
-        state.owned_by(&me).all(|(_, group)| {
-            let failed = group.report.as_ref().and_then(|report| report.value.failed.as_ref());
-            failed.is_some_and(|failed| failed.kind == FailureKind::Stop)
-        })
+        // A group that does not stop is stopped by the guard: it does not hold the shutdown up, nor do
+        // those that it would have to stop before.
+        state.owned_by(&me).all(|(name, _)| does_not_stop(&state, name, &mut BTreeSet::new()))
     };
     while !stopped() && context.holds_lease() {
         let _ = tokio::time::timeout(Duration::from_millis(100), registry.changed()).await;
@@ -215,6 +214,15 @@ async fn leave(context: &Arc<Context>) {
         }
     }
     context.tell("server-stopped", format!("server/{me}"), "has stopped");
+}
+
+/// Whether a group failed to stop, or waits for one that did.
+fn does_not_stop(state: &Registry, name: &GroupName, seen: &mut BTreeSet<GroupName>) -> bool {
+    let report = state.groups.get(name).and_then(|group| group.report.as_ref());
+    let failed = report.and_then(|report| report.value.failed.as_ref());
+    seen.insert(name.clone())
+        && (failed.is_some_and(|failed| failed.kind == FailureKind::Stop)
+            || waits_for(state, name).iter().any(|first| does_not_stop(state, first, seen)))
 }
 
 /// Spares the others an election.

@@ -18,6 +18,7 @@ use tasuki_core::{
     },
     ids::{Epoch, GroupName, MonitorName, ResourceName},
     monitor::concerns,
+    placement::dependency::waits_for,
     reason::Reason,
     registry::{
         Author, Command, Item,
@@ -248,6 +249,8 @@ impl State {
         }
         if let Some(release) = &ownership.release
             && self.releasing.is_none()
+            // What relies on this group stops before it does; looked at again when that is so.
+            && waits_for(&registry, &self.group).is_empty()
         {
             self.releasing = Some(release.reason.clone());
             self.on(Event::Release);
