@@ -40,11 +40,13 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Every resource, of groups and outside of them, with its group.
-    pub(crate) fn resources(&self) -> impl Iterator<Item = (Option<&GroupDraft>, &ResourceDraft)> {
-        let members = |group| GroupDraft::members(group).map(move |resource| (Some(group), resource));
-        let alone = self.definitions.iter().map(|definition| (None, &definition.resource));
-        self.groups.iter().flat_map(members).chain(alone)
+    /// Every resource, of groups and outside of them, with the pools that its servers come from.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = (&[Name], &ResourceDraft)> {
+        let groups = self.groups.iter();
+        let members =
+            groups.flat_map(|group| group.resources.iter().map(|member| (&group.pools[..], member)));
+        let alone = self.definitions.iter().map(|alone| (&alone.server_pools[..], &alone.resource));
+        members.chain(alone)
     }
 }
 
@@ -97,10 +99,6 @@ impl GroupDraft {
     pub(crate) fn label(&self) -> &str {
         label(self.name.as_ref())
     }
-
-    fn members(&self) -> impl Iterator<Item = &ResourceDraft> {
-        self.resources.iter()
-    }
 }
 
 pub(crate) struct TypeDraft {
@@ -117,7 +115,6 @@ pub(crate) struct AttributeDraft {
 
 pub(crate) struct PoolDraft {
     pub(crate) name: Option<Name>,
-    pub(crate) span: Span,
     pub(crate) comment: String,
     pub(crate) min: Option<Spanned<u32>>,
     pub(crate) max: Option<Spanned<u32>>,

@@ -130,12 +130,17 @@ fn read(text: &str, source: Source) -> Result<Loaded, ConfigErrors> {
         check::check(&reading, draft);
         warnings = warn::warnings(&reading, draft);
     }
+    let places = draft.as_ref().map(check::whole::Places::of);
+    let assembled = draft.and_then(assemble::assemble);
+    if let (Some(places), Some((config, _))) = (places, &assembled) {
+        warnings.extend(check::whole::check(&reading, &places, config));
+    }
     let (source, mut problems) = reading.into_problems();
     problems.sort_by_key(|problem| (problem.line, problem.column));
     if let Some(errors) = ConfigErrors::from_problems(problems) {
         return Err(errors);
     }
-    match draft.and_then(assemble::assemble) {
+    match assembled {
         Some((config, spans)) => Ok(Loaded { config, warnings, source, spans }),
         None => Err(ConfigErrors::one(
             // A bug of the checks, but never a reason to go on with half a configuration.

@@ -94,6 +94,8 @@ codes! {
     StaysDown = "1055",
     /// Warning: a setting for one server on something whose servers change.
     BoundToServer = "1056",
+    /// Warning: a dependency on what is not there to be waited for.
+    NothingToWaitFor = "1057",
 }
 
 impl Code {
@@ -109,6 +111,7 @@ impl Code {
                 | Self::SlowWatchdog
                 | Self::StaysDown
                 | Self::BoundToServer
+                | Self::NothingToWaitFor
         )
     }
 }

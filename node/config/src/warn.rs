@@ -5,7 +5,7 @@ use std::path::Path;
 use tasuki_core::config::ClusterConfig;
 
 use crate::{
-    draft::Draft,
+    draft::{Draft, KindDraft, Name, label},
     problem::{Code, Problem},
     source::{Reading, Span},
     units::format_duration,
@@ -25,8 +25,45 @@ pub(crate) fn warnings(reading: &Reading, draft: &Draft) -> Vec<Problem> {
                 .remedy("add a [[heartbeat]] on a second network"),
         );
     }
+    warnings.extend(bound_to_servers(reading, draft));
     let last = draft.servers.last().map_or(0..0, |server| server.span.clone());
     warnings.extend(voters(reading, draft.servers.len(), &last));
+    warnings
+}
+
+/// Settings for single servers, where the servers come from pools and change.
+fn bound_to_servers(reading: &Reading, draft: &Draft) -> Vec<Problem> {
+    let warning = |place: &Name, message: String, found: &str, remedy: &str| {
+        reading
+            .problem(Code::BoundToServer, &place.span(), message)
+            .found(found)
+            .expected("settings that hold on every server of its pools")
+            .remedy(remedy)
+    };
+    let mut warnings = Vec::new();
+    for (pools, resource) in draft.resources().filter(|(pools, _)| !pools.is_empty()) {
+        let Some(KindDraft::FloatingIp(floating)) = &resource.kind else { continue };
+        let Some((server, _)) = floating.per_server.first() else { continue };
+        let name = label(resource.name.as_ref());
+        let message = format!(
+            "{name} has an address of its own on `{}`, but its servers come from pool `{}` and may change",
+            server.get_ref(),
+            pools[0].get_ref()
+        );
+        let remedy = "use one address on all servers, or take `server_pools` out";
+        warnings.push(warning(server, message, "`per_server` with `server_pools`", remedy));
+    }
+    for definition in draft.definitions.iter().filter(|one| !one.server_pools.is_empty()) {
+        let Some(server) = definition.hosting_members.first() else { continue };
+        let name = label(definition.resource.name.as_ref());
+        let message = format!(
+            "{name} prefers `{}`, but runs only where pool `{}` has servers",
+            server.get_ref(),
+            definition.server_pools[0].get_ref()
+        );
+        let remedy = "take one of the two out, or give the pool these servers";
+        warnings.push(warning(server, message, "`hosting_members` with `server_pools`", remedy));
+    }
     warnings
 }
 

@@ -6,7 +6,7 @@ use tasuki_core::config::NetworkUse;
 use toml::Spanned;
 
 use crate::{
-    draft::{Draft, FloatingIpDraft, KindDraft, NetworkDraft},
+    draft::{Draft, FloatingIpDraft, KindDraft, NetworkDraft, label},
     net::Subnet,
     problem::Code,
     source::Reading,
@@ -19,13 +19,13 @@ struct User {
     label: String,
     line: String,
     /// Floating addresses of one resource may repeat: only one of them is up at any time.
-    resource: Option<(usize, usize)>,
+    resource: Option<usize>,
 }
 
 pub(crate) fn check(reading: &Reading, draft: &Draft) {
     let mut users: BTreeMap<IpAddr, User> = BTreeMap::new();
     for server in &draft.servers {
-        let name = server.name.as_ref().map_or("(without name)", |name| name.get_ref());
+        let name = label(server.name.as_ref());
         for (network, address) in &server.addresses {
             let Some(address) = address else { continue };
             let label = format!("server {name} (network {})", network.get_ref());
@@ -36,16 +36,13 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
             }
         }
     }
-    for (group_number, group) in draft.groups.iter().enumerate() {
-        for (number, resource) in group.resources.iter().enumerate() {
-            let Some(KindDraft::FloatingIp(floating)) = &resource.kind else { continue };
-            let name = resource.name.as_ref().map_or("(without name)", |name| name.get_ref());
-            for address in floating_addresses(floating) {
-                let label = format!("floating address {name}");
-                claim(reading, &mut users, address, label, Some((group_number, number)));
-                if same_family(reading, floating, address) {
-                    in_public_network(reading, draft, address);
-                }
+    for (number, (_, resource)) in draft.resources().enumerate() {
+        let Some(KindDraft::FloatingIp(floating)) = &resource.kind else { continue };
+        let name = label(resource.name.as_ref());
+        for address in floating_addresses(floating) {
+            claim(reading, &mut users, address, format!("floating address {name}"), Some(number));
+            if same_family(reading, floating, address) {
+                in_public_network(reading, draft, address);
             }
         }
     }
@@ -65,7 +62,7 @@ fn claim(
     users: &mut BTreeMap<IpAddr, User>,
     address: &Spanned<IpAddr>,
     label: String,
-    resource: Option<(usize, usize)>,
+    resource: Option<usize>,
 ) {
     let line = reading.source.in_line(&address.span());
     let ip = *address.get_ref();

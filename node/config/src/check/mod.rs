@@ -5,8 +5,10 @@
 
 mod addresses;
 mod dependencies;
+mod monitors;
 mod names;
 mod references;
+pub(crate) mod whole;
 
 use crate::{draft::Draft, source::Reading};
 
@@ -17,6 +19,7 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     names::check(reading, draft);
     references::check(reading, draft);
     addresses::check(reading, draft);
+    monitors::check(reading, draft);
     for group in &draft.groups {
         dependencies::check(reading, group);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::MOST_SERVERS;
 use crate::{
-    draft::{Draft, Name},
+    draft::{Draft, Name, label},
     problem::Code,
     source::Reading,
 };
@@ -18,6 +18,8 @@ const LONGEST_NAME: usize = 63;
 enum Rule {
     HostName,
     Word,
+    /// What has names such as `ora.listener.type` in older configurations.
+    Dotted,
 }
 
 impl Rule {
@@ -25,13 +27,15 @@ impl Rule {
         c.is_ascii_lowercase()
             || c.is_ascii_digit()
             || c == '-'
-            || (self == Self::Word && (c.is_ascii_uppercase() || c == '_'))
+            || (self != Self::HostName && (c.is_ascii_uppercase() || c == '_'))
+            || (self == Self::Dotted && c == '.')
     }
 
     fn expected(self) -> &'static str {
         match self {
             Self::HostName => "1 to 63 of a-z, 0-9 and `-`, with no `-` at either end",
             Self::Word => "1 to 63 of a-z, A-Z, 0-9, `-` and `_`, with no `-` at either end",
+            Self::Dotted => "1 to 63 of a-z, A-Z, 0-9, `-`, `_` and `.`, with no `-` or `.` at either end",
         }
     }
 }
@@ -42,25 +46,36 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     each(reading, "network", Rule::HostName, draft.networks.iter().filter_map(|n| n.name.as_ref()));
     each(reading, "server", Rule::HostName, draft.servers.iter().filter_map(|s| s.name.as_ref()));
     each(reading, "group", Rule::Word, draft.groups.iter().filter_map(|g| g.name.as_ref()));
+    let members = draft.groups.iter().flat_map(|group| &group.resources);
+    let members = members.filter_map(|member| Some((Rule::Word, member.name.as_ref()?)));
+    let alone = draft.definitions.iter();
+    let alone = alone.filter_map(|alone| Some((Rule::Dotted, alone.resource.name.as_ref()?)));
+    each_with_rule(reading, "resource", members.chain(alone));
+    each(reading, "type", Rule::Dotted, draft.types.iter().filter_map(|t| t.name.as_ref()));
+    each(reading, "server pool", Rule::Word, draft.pools.iter().filter_map(|p| p.name.as_ref()));
+    each(reading, "monitor", Rule::Word, draft.monitors.iter().filter_map(|m| m.name.as_ref()));
     for group in &draft.groups {
-        let kind = format!("resource of group {}", group.label());
-        each(reading, &kind, Rule::Word, group.resources.iter().filter_map(|r| r.name.as_ref()));
-        let mut seen = Vec::new();
-        for server in &group.servers {
-            repeated(reading, &mut seen, server, &format!("group {} names server", group.label()));
-        }
+        once(reading, &group.servers, &format!("group {} names server", group.label()));
+        once(reading, &group.pools, &format!("group {} names server pool", group.label()));
         for resource in &group.resources {
-            let mut seen = Vec::new();
-            let name = resource.name.as_ref().map_or("", |name| name.get_ref());
-            for other in resource.depends_on.iter().flatten() {
-                repeated(reading, &mut seen, other, &format!("`depends_on` of {name} names resource"));
-            }
+            let name = label(resource.name.as_ref());
+            let others = resource.depends_on.iter().flatten();
+            once(reading, others, &format!("`depends_on` of {name} names resource"));
         }
     }
-    let mut seen = Vec::new();
-    for network in draft.heartbeats.iter().filter_map(|heartbeat| heartbeat.network.as_ref()) {
-        repeated(reading, &mut seen, network, "a heartbeat is configured on network");
+    for definition in &draft.definitions {
+        let name = label(definition.resource.name.as_ref());
+        once(reading, &definition.hosting_members, &format!("`hosting_members` of {name} names server"));
+        once(reading, &definition.server_pools, &format!("`server_pools` of {name} names server pool"));
     }
+    for pool in &draft.pools {
+        once(reading, &pool.servers, &format!("pool {} names server", label(pool.name.as_ref())));
+    }
+    for monitor in &draft.monitors {
+        once(reading, &monitor.servers, &format!("monitor {} names server", label(monitor.name.as_ref())));
+    }
+    let networks = draft.heartbeats.iter().filter_map(|heartbeat| heartbeat.network.as_ref());
+    once(reading, networks, "a heartbeat is configured on network");
     if let Some(server) = draft.servers.get(MOST_SERVERS) {
         let count = draft.servers.len();
         let problem = reading
@@ -77,8 +92,12 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
 }
 
 fn each<'a>(reading: &Reading, kind: &str, rule: Rule, names: impl IntoIterator<Item = &'a Name>) {
+    each_with_rule(reading, kind, names.into_iter().map(|name| (rule, name)));
+}
+
+fn each_with_rule<'a>(reading: &Reading, kind: &str, names: impl IntoIterator<Item = (Rule, &'a Name)>) {
     let mut seen: BTreeMap<String, &Name> = BTreeMap::new();
-    for name in names {
+    for (rule, name) in names {
         let word = name.get_ref();
         let lower = word.to_lowercase();
         if let Some(first) = seen.get(&lower) {
@@ -101,7 +120,7 @@ fn each<'a>(reading: &Reading, kind: &str, rule: Rule, names: impl IntoIterator<
             continue;
         }
         seen.insert(lower, name);
-        let ends = word.starts_with('-') || word.ends_with('-');
+        let ends = word.starts_with(['-', '.']) || word.ends_with(['-', '.']);
         if word.is_empty() || word.len() > LONGEST_NAME || ends || !word.chars().all(|c| rule.allows(c)) {
             let problem = reading
                 .problem(Code::BadName, &name.span(), format!("this name cannot be used for a {kind}"))
@@ -128,20 +147,24 @@ fn suggestion(word: &str, rule: Rule) -> String {
     let word = if rule == Rule::HostName { host.to_lowercase() } else { word.to_owned() };
     let plain: String =
         word.chars().map(|c| if rule.allows(c) { c } else { '-' }).take(LONGEST_NAME).collect();
-    let plain = plain.trim_matches('-');
+    let plain = plain.trim_matches(['-', '.']);
     if plain.is_empty() { "give it a name".to_owned() } else { format!("use \"{plain}\"") }
 }
 
-fn repeated<'a>(reading: &Reading, seen: &mut Vec<&'a Name>, name: &'a Name, what: &str) {
-    if let Some(first) = seen.iter().find(|first| first.get_ref() == name.get_ref()) {
+/// A list in which no name stands twice.
+fn once<'a>(reading: &Reading, names: impl IntoIterator<Item = &'a Name>, what: &str) {
+    let mut seen: Vec<&Name> = Vec::new();
+    for name in names {
         let word = name.get_ref();
+        let Some(first) = seen.iter().find(|first| first.get_ref() == word) else {
+            seen.push(name);
+            continue;
+        };
         let problem = reading
             .problem(Code::DuplicateName, &name.span(), format!("{what} `{word}` twice"))
             .found(format!("`{word}`, first{}", reading.source.in_line(&first.span())))
             .expected("each name once")
             .remedy("take one of the two out");
         reading.add(problem);
-        return;
     }
-    seen.push(name);
 }

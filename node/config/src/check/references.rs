@@ -1,7 +1,9 @@
-//! Names that must name something: networks, servers, resources.
+//! Names that must name something: networks, servers, server pools, resources.
+
+use tasuki_core::config::pool::{FREE, GENERIC};
 
 use crate::{
-    draft::{Draft, GroupDraft, KindDraft, Name},
+    draft::{DefinitionDraft, Draft, GroupDraft, KindDraft, Name, label},
     problem::Code,
     source::Reading,
     spell::{did_you_mean, nearest, one_of},
@@ -10,6 +12,8 @@ use crate::{
 pub(crate) fn check(reading: &Reading, draft: &Draft) {
     let networks = Known::new("network", draft.networks.iter().map(|network| network.name.as_ref()));
     let servers = Known::new("server", draft.servers.iter().map(|server| server.name.as_ref()));
+    let pools = draft.pools.iter().map(|pool| pool.name.as_ref());
+    let pools = Known::new("server pool", pools).with(FREE).with(GENERIC);
     for server in &draft.servers {
         for (network, _) in &server.addresses {
             networks.look_up(
@@ -31,7 +35,37 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
         for server in &group.servers {
             servers.look_up(reading, server, &user);
         }
+        for pool in &group.pools {
+            pools.look_up(reading, pool, &user);
+        }
         in_group(reading, &servers, group);
+    }
+    for pool in &draft.pools {
+        for server in &pool.servers {
+            servers.look_up(reading, server, &format!("pool {} names", label(pool.name.as_ref())));
+        }
+    }
+    for definition in &draft.definitions {
+        alone(reading, &servers, &pools, definition);
+    }
+    for monitor in &draft.monitors {
+        for server in &monitor.servers {
+            servers.look_up(reading, server, &format!("monitor {} names", label(monitor.name.as_ref())));
+        }
+    }
+}
+
+fn alone(reading: &Reading, servers: &Known<'_>, pools: &Known<'_>, definition: &DefinitionDraft) {
+    let name = label(definition.resource.name.as_ref());
+    for server in &definition.hosting_members {
+        servers.look_up(reading, server, &format!("`hosting_members` of {name} names"));
+    }
+    for pool in &definition.server_pools {
+        pools.look_up(reading, pool, &format!("`server_pools` of {name} names"));
+    }
+    let Some(KindDraft::FloatingIp(floating)) = &definition.resource.kind else { return };
+    for (server, _) in &floating.per_server {
+        servers.look_up(reading, server, &format!("`per_server` of {name} names"));
     }
 }
 
@@ -65,12 +99,8 @@ fn in_group(reading: &Reading, servers: &Known<'_>, group: &GroupDraft) {
     }
 }
 
-fn label(name: Option<&Name>) -> &str {
-    name.map_or("(without name)", |name| name.get_ref())
-}
-
 /// The names that may be used for one kind of thing.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     kind: &'static str,
     names: Vec<&'a str>,
     /// Some have no readable name, or there are none at all: that is the mistake, it has been
@@ -79,18 +109,25 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn new(kind: &'static str, names: impl Iterator<Item = Option<&'a Name>>) -> Self {
+    pub(super) fn new(kind: &'static str, names: impl Iterator<Item = Option<&'a Name>>) -> Self {
         let all: Vec<Option<&Name>> = names.collect();
         let names: Vec<&str> = all.iter().flatten().map(|name| name.get_ref().as_str()).collect();
         let complete = !names.is_empty() && names.len() == all.len();
         Self { kind, names, complete }
     }
 
+    /// With one more, which is there without being defined.
+    pub(super) fn with(mut self, name: &'a str) -> Self {
+        self.complete |= self.names.is_empty();
+        self.names.push(name);
+        self
+    }
+
     fn has(&self, name: &Name) -> bool {
         self.names.contains(&name.get_ref().as_str())
     }
 
-    fn look_up(&self, reading: &Reading, name: &Name, user: &str) {
+    pub(super) fn look_up(&self, reading: &Reading, name: &Name, user: &str) {
         if self.has(name) || !self.complete {
             return;
         }

@@ -4,10 +4,13 @@
 //! The configuration is written as its file, the change is made there, and the result is read with
 //! the very checks that a file gets. Problems name the attribute instead of a line.
 
-mod needed;
 mod typed;
 
-use tasuki_core::config::{ClusterConfig, type_tree::TypeTree};
+use tasuki_core::config::{
+    ClusterConfig,
+    graph::{Subject, dependents_of},
+    type_tree::TypeTree,
+};
 
 use crate::{
     parse_unnumbered,
@@ -129,7 +132,18 @@ pub fn edit_delete(config: &ClusterConfig, kind: Kind, name: &str) -> Result<Clu
     let source = format!("{} delete", kind.word());
     let mut all = sheets(config);
     let at = find(&all, kind, name, &source)?;
-    let needed = needed::by(config, kind, name);
+    let subject = match kind {
+        Kind::Resource => Some(Subject::Resource(name.into())),
+        Kind::Type => Some(Subject::Type(name.into())),
+        Kind::Pool => Some(Subject::Pool(name.into())),
+        Kind::Monitor => None, // nothing names one
+    };
+    let needed: Vec<String> = subject
+        .map(|subject| dependents_of(config, &subject))
+        .into_iter()
+        .flatten()
+        .map(|dependent| dependent.to_string())
+        .collect();
     if !needed.is_empty() {
         let message = format!("{} {name} is still needed", kind.word());
         let problem = Problem::nowhere(Code::StillNeeded, &source, message)

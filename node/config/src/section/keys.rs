@@ -15,11 +15,6 @@ pub(crate) fn is_extra(key: &str) -> bool {
     EXTRA.contains(&key)
 }
 
-/// Whether a key is one that resources have without a user type.
-pub(crate) fn is_built_in(key: &str) -> bool {
-    is_extra(key) || built_in::attribute(key).is_some()
-}
-
 /// A duration within the bounds that its built-in attribute has.
 pub(crate) fn time(section: &Section<'_>, key: &str) -> Option<Spanned<Duration>> {
     let range = built_in::attribute(key).and_then(|attribute| attribute.range);

@@ -25,7 +25,6 @@ pub(crate) fn read(section: Section<'_>) -> PoolDraft {
     section.need("name", "name = \"…\"");
     let draft = PoolDraft {
         name: section.string("name"),
-        span: section.span.clone(),
         comment: section.comment(),
         min: section.integer("min", 0..=MOST),
         max: section.integer("max", 0..=MOST),
