@@ -191,13 +191,16 @@ impl Lifecycle {
             Event::StartFailed(name, why) if self.is(&name, ResourceState::OnlinePending) => {
                 self.start_failed(&name, FailureKind::Start, why, now, &mut actions);
             }
-            Event::Ended(name, why) if self.may_fail(&name) => {
-                self.start_failed(&name, FailureKind::Ended, why, now, &mut actions);
+            Event::Ended(name, why) | Event::Checked(name, CheckedState::Failed(why), _)
+                if self.is_wanted_up(&name) =>
+            {
+                if self.restart.contains(&name) {
+                    self.set(&name, ResourceState::OnlineFailure, why, now); // stopped in its turn anyway
+                } else {
+                    self.start_failed(&name, FailureKind::Ended, why, now, &mut actions);
+                }
             }
-            Event::Checked(name, CheckedState::Failed(why), _) if self.may_fail(&name) => {
-                self.start_failed(&name, FailureKind::Ended, why, now, &mut actions);
-            }
-            Event::Checked(name, state, detail) if self.may_fail(&name) => {
+            Event::Checked(name, state, detail) if self.is_wanted_up(&name) => {
                 if !self.checked(&name, &state, detail, now) {
                     return Vec::new();
                 }

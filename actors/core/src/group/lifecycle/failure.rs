@@ -140,10 +140,14 @@ impl Lifecycle {
     pub(super) fn steady(&mut self, now: Timestamp) -> Vec<Action> {
         let threshold =
             |config: Option<&ResourceConfig>| config.map_or_else(Default::default, |c| c.uptime_threshold);
+        if self.phase != Phase::Up {
+            return Vec::new(); // what runs is not known yet, or is being stopped
+        }
         let config = &self.config.resources;
         let mut steady = BTreeMap::<ResourceName, Vec<MonitorName>>::new();
         for (name, resource) in &mut self.resources {
-            if resource.counted && resource.is_steady(threshold(config.get(name)), now) {
+            let stays = !self.restart.contains(name);
+            if stays && resource.counted && resource.is_steady(threshold(config.get(name)), now) {
                 (resource.retries, resource.stop_retries, resource.counted) = (0, 0, false);
                 steady.entry(name.clone()).or_default();
             }
@@ -157,7 +161,9 @@ impl Lifecycle {
             let long_enough = all.iter().all(|name| {
                 let threshold = threshold(config.get(*name));
                 let resource = self.resources.get(*name);
-                resource.is_some_and(|r| r.is_steady(threshold, now)) && now.since(counter.last) >= threshold
+                let up =
+                    resource.is_some_and(|r| r.is_steady(threshold, now)) && !self.restart.contains(*name);
+                up && now.since(counter.last) >= threshold
             });
             if let Some(first) = all.first().filter(|_| long_enough) {
                 steady.entry((*first).clone()).or_default().push(monitor.clone());

@@ -4,10 +4,9 @@ use super::{Action, CheckedState, Lifecycle, Phase, Resource};
 use crate::{ids::ResourceName, registry::state::ResourceState, time::Timestamp};
 
 impl Lifecycle {
-    /// It is up and stays so: what a monitor has restarted is stopped anyway.
-    pub(super) fn may_fail(&self, name: &ResourceName) -> bool {
-        let up = self.resources.get(name).is_some_and(Resource::is_up);
-        self.phase == Phase::Up && up && !self.restart.contains(name)
+    /// It is up, and so is the group.
+    pub(super) fn is_wanted_up(&self, name: &ResourceName) -> bool {
+        self.phase == Phase::Up && self.resources.get(name).is_some_and(Resource::is_up)
     }
 
     /// What a check said of what is up; says whether that is new.
@@ -39,7 +38,8 @@ impl Lifecycle {
             .restart
             .iter()
             .filter(|name| {
-                self.resources.get(*name).is_some_and(Resource::is_up)
+                let resource = self.resources.get(*name);
+                resource.is_some_and(|r| r.is_up() || r.state == ResourceState::OnlineFailure)
                     && self.order.needed_by(name).all(|user| self.is(user, ResourceState::Offline))
             })
             .cloned()

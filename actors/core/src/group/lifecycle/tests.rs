@@ -350,7 +350,7 @@ fn a_finding_restarts_what_it_concerns_and_what_depends_on_it_and_nothing_else()
             // Said again while that is going on, it asks for nothing more.
             (found(&["db"], 1), ""),
             // What ends on the way is stopped in its turn.
-            (Event::Ended("db".into(), "killed".into()), ""),
+            (Event::Ended("db".into(), "killed".into()), "report"),
             (checked("db", CheckedState::Failed("gone".into()), ""), ""),
             (stopped("watch"), "stop db, report"),
             (found(&["db"], 1), ""),
