@@ -1,7 +1,10 @@
 //! The snapshot together with what this round of deciding has changed so far: who is being released,
 //! who has just been placed where, and what that leaves of the servers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::snapshot::{Member, ServerId, Snapshot, Standing, TargetId, UnitId};
 use crate::{
@@ -14,6 +17,9 @@ use crate::{
     },
 };
 
+/// The steps of one round in which units that hang together are looked at; about a tenth of a second.
+const STEPS: u32 = 200_000;
+
 /// Where things stand in the middle of a round.
 #[derive(Debug)]
 pub(super) struct Board<'a> {
@@ -24,12 +30,18 @@ pub(super) struct Board<'a> {
     leaving: Vec<Option<(Option<ServerName>, Reason)>>,
     /// Where a unit was placed in this round.
     placed: Vec<Option<ServerId>>,
+    /// The units that stay nowhere in this round so that more of the others can run.
+    pub(super) gave_way: Vec<bool>,
     /// The load of what is on each server, or is on its way there.
     pub(super) load: Vec<u64>,
     /// The exclusive units on each server.
     pub(super) exclusive: Vec<Vec<UnitId>>,
     /// How many instances of a resource are on a server.
     siblings: BTreeMap<(&'a ResourceName, ServerId), u32>,
+    /// The units that are exclusive in some way.
+    pub(super) exclusive_units: Vec<UnitId>,
+    /// How many steps are left for looking at units that hang together.
+    pub(super) steps: Cell<u32>,
     /// How many units that avoid a target were placed on a server in this round.
     pub(super) avoiders: BTreeMap<(TargetId, ServerId), u32>,
 }
@@ -48,9 +60,12 @@ impl<'a> Board<'a> {
             fit,
             leaving: leaving.collect(),
             placed: vec![None; snapshot.units.len()],
+            gave_way: vec![false; snapshot.units.len()],
             load: vec![0; servers],
             exclusive: vec![Vec::new(); servers],
             siblings: BTreeMap::new(),
+            exclusive_units: Vec::new(),
+            steps: Cell::new(STEPS),
             avoiders: BTreeMap::new(),
             snapshot,
         };
@@ -59,6 +74,10 @@ impl<'a> Board<'a> {
                 board.settle(unit, owner);
             }
             board.count_destination(unit);
+            let config = board.snapshot.units[unit].config;
+            if config.is_some_and(|config| config.exclusive != Exclusive::No) {
+                board.exclusive_units.push(unit);
+            }
         }
         board
     }

@@ -8,6 +8,7 @@ pub use super::constraint::Rejection;
 use super::{
     board::Board,
     snapshot::{Member, ServerId, Standing, TargetId, UnitId},
+    together::Together,
 };
 use crate::{
     config::{Exclusive, Placement, StartKind},
@@ -17,9 +18,6 @@ use crate::{
         state::{GroupEntry, StartEvent},
     },
 };
-
-/// How many units are looked at that would follow one to its server.
-const LOOK_AHEAD: usize = 64;
 
 /// A rule of preference, in the order in which they decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,8 +31,8 @@ pub enum Rule {
     HandedOn,
     /// Fewer instances of the same resource are there.
     Siblings,
-    /// More of what depends on it can run there too.
-    Followers,
+    /// More can run in all: what depends on it, and what it would keep off a server.
+    Others,
     /// More of what it should share a server with is there.
     Weak,
     /// Less of what it avoids is there.
@@ -58,7 +56,7 @@ impl fmt::Display for Rule {
             Self::Exclusive => "no other exclusive group is there",
             Self::HandedOn => "it was handed on from there less often because of failures",
             Self::Siblings => "fewer instances of the same resource are there",
-            Self::Followers => "more of what depends on it can run there too",
+            Self::Others => "more of what hangs together with it can run",
             Self::Weak => "what it is started with is there",
             Self::Dispersion => "less of what it avoids is there",
             Self::Attraction => "what it is drawn to is there",
@@ -77,7 +75,7 @@ pub(super) struct Rank {
     shares: bool,
     pub(super) handed_on: u32,
     siblings: u32,
-    stranded: usize,
+    pub(super) stranded: usize,
     apart: usize,
     crowded: usize,
     away: usize,
@@ -95,7 +93,7 @@ impl Rank {
             (Rule::Exclusive, self.shares < other.shares, self.shares == other.shares),
             (Rule::HandedOn, self.handed_on < other.handed_on, self.handed_on == other.handed_on),
             (Rule::Siblings, self.siblings < other.siblings, self.siblings == other.siblings),
-            (Rule::Followers, self.stranded < other.stranded, self.stranded == other.stranded),
+            (Rule::Others, self.stranded < other.stranded, self.stranded == other.stranded),
             (Rule::Weak, self.apart < other.apart, self.apart == other.apart),
             (Rule::Dispersion, self.crowded < other.crowded, self.crowded == other.crowded),
             (Rule::Attraction, self.away < other.away, self.away == other.away),
@@ -136,35 +134,15 @@ impl Board<'_> {
         servers: &[(ServerId, usize)],
         chosen: Option<&ServerName>,
     ) -> Vec<(Rank, ServerId)> {
-        let followers = self.followers(unit);
+        let together = Together::around(self, unit);
         let mut ranked: Vec<(Rank, ServerId)> = servers
             .iter()
-            .map(|(server, position)| (self.rank_of(unit, *server, *position, chosen, &followers), *server))
+            .map(|(server, position)| {
+                (self.rank_of(unit, *server, *position, chosen, together.as_ref()), *server)
+            })
             .collect();
         ranked.sort_unstable();
         ranked
-    }
-
-    /// Everything that would have to run where a unit runs.
-    pub(super) fn followers(&self, unit: UnitId) -> Vec<UnitId> {
-        let mut found: Vec<UnitId> = Vec::new();
-        let mut next = 0;
-        let mut from = unit;
-        loop {
-            for target in &self.snapshot.units[from].serves {
-                for follower in &self.snapshot.targets[*target].followers {
-                    if found.len() >= LOOK_AHEAD {
-                        return found;
-                    }
-                    if *follower != unit && self.seeks(*follower) && !found.contains(follower) {
-                        found.push(*follower);
-                    }
-                }
-            }
-            let Some(follower) = found.get(next) else { return found };
-            from = *follower;
-            next += 1;
-        }
     }
 
     fn rank_of(
@@ -173,7 +151,7 @@ impl Board<'_> {
         server: ServerId,
         position: usize,
         chosen: Option<&ServerName>,
-        followers: &[UnitId],
+        together: Option<&Together<'_, '_>>,
     ) -> Rank {
         let of = &self.snapshot.units[unit];
         let at = &self.snapshot.servers[server];
@@ -183,7 +161,7 @@ impl Board<'_> {
             shares: self.would_share(unit, server).is_some(),
             handed_on: handed_on(of.entry, at.name),
             siblings: self.siblings(unit, server),
-            stranded: self.stranded(unit, server, followers),
+            stranded: together.map_or(0, |all| all.count() - all.most_with(unit, Some(server))),
             number: at.number,
             ..Rank::default()
         };
@@ -226,37 +204,6 @@ impl Board<'_> {
         let up = first
             .and_then(|(target, intermediate, _)| self.first_up(target, unit, Some(server), intermediate));
         up.map_or(Revision(0), |member| member.rose)
-    }
-
-    /// How many of the followers could not run on this server.
-    fn stranded(&self, unit: UnitId, server: ServerId, followers: &[UnitId]) -> usize {
-        let takes = |unit: UnitId| self.lists(unit, server).is_ok() && self.allows(unit, server).is_ok();
-        let mut left: Vec<UnitId> = followers.iter().copied().filter(|follower| takes(*follower)).collect();
-        let mut riding = vec![unit];
-        loop {
-            let before = riding.len();
-            left.retain(|follower| {
-                let complete = self.hard(*follower).filter(|(_, _, global)| !global).all(|(target, ..)| {
-                    let serves = |unit: &UnitId| self.snapshot.units[*unit].serves.contains(&target);
-                    let coming = |member: &Member| {
-                        let other = member.unit != *follower && !followers.contains(&member.unit);
-                        other && member.unit != unit && self.seeks(member.unit) && takes(member.unit)
-                    };
-                    riding.iter().any(serves)
-                        || self
-                            .members(target, *follower, Some(server))
-                            .any(|m| m.standing != Standing::Failed)
-                        || self.snapshot.targets[target].members.iter().any(coming)
-                });
-                if complete {
-                    riding.push(*follower);
-                }
-                !complete
-            });
-            if riding.len() == before {
-                return followers.len() + 1 - riding.len();
-            }
-        }
     }
 }
 

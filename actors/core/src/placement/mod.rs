@@ -13,6 +13,7 @@ pub mod record;
 mod release;
 mod snapshot;
 mod start;
+mod together;
 
 #[cfg(test)]
 mod tests;

@@ -70,8 +70,8 @@ pub(super) struct Target<'a> {
     pub(super) at: BTreeMap<ServerId, Vec<Member>>,
     /// The units that have a stop dependency on it.
     pub(super) stops: Vec<UnitId>,
-    /// The units that must share a server with it to start.
-    pub(super) followers: Vec<UnitId>,
+    /// The units that need it to start.
+    pub(super) needed_by: Vec<UnitId>,
     /// The last falls, by server, and on any of them.
     falls: BTreeMap<Option<ServerId>, Falls>,
 }
@@ -213,7 +213,7 @@ impl<'a> Snapshot<'a> {
                     members: Vec::new(),
                     at: BTreeMap::new(),
                     stops: Vec::new(),
-                    followers: Vec::new(),
+                    needed_by: Vec::new(),
                     falls: BTreeMap::new(),
                 });
                 targets.len() - 1
@@ -224,8 +224,8 @@ impl<'a> Snapshot<'a> {
             for dependency in &config.start {
                 let target = number(&dependency.on, targets);
                 unit.start.push((target, dependency.kind));
-                if matches!(dependency.kind, StartKind::Hard { global: false, .. }) {
-                    targets[target].followers.push(id);
+                if matches!(dependency.kind, StartKind::Hard { .. }) {
+                    targets[target].needed_by.push(id);
                 }
             }
             for dependency in &config.stop {

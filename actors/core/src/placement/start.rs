@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::{
     board::Board,
+    candidate::Rank,
     dependency::{Closed, Needed, Reach},
     plan::Decision,
     snapshot::{ServerId, UnitId},
+    together::Together,
 };
 use crate::{
     config::{GroupConfig, Named, Placement},
@@ -45,6 +47,8 @@ pub(super) enum Verdict {
     After(Named),
     /// A better server may be up in a moment.
     WaitsForHome,
+    /// More can run without it.
+    GivesWay,
 }
 
 impl<'b, 'a> Starts<'b, 'a> {
@@ -91,6 +95,7 @@ impl<'b, 'a> Starts<'b, 'a> {
             | Verdict::Needs(_)
             | Verdict::After(_)
             | Verdict::WaitsForHome => {}
+            Verdict::GivesWay => self.board.gave_way[unit] = true,
         }
     }
 
@@ -168,7 +173,12 @@ pub(super) fn verdict(
         };
     }
     servers.retain(|(server, _)| holds(*server));
-    let order: Vec<ServerId> = board.rank(unit, &servers, chosen).into_iter().map(|(_, s)| s).collect();
+    let ranked = board.rank(unit, &servers, chosen);
+    if chosen.is_none() && ranked.iter().all(|(rank, _)| rank.stranded > 0) && gives_way(board, unit, &ranked)
+    {
+        return Verdict::GivesWay;
+    }
+    let order: Vec<ServerId> = ranked.into_iter().map(|(_, server)| server).collect();
     let (needed, waiting) = board.wake_for_weak(unit, &order, reach);
     if !needed.is_empty() {
         return Verdict::Wakes { needed };
@@ -184,6 +194,14 @@ pub(super) fn verdict(
     }
     let by = |(_, on): &&(UnitId, Option<ServerId>)| on.is_none_or(|on| on == server);
     Verdict::Goes { server, pulled_by: pulled.iter().find(by).map(|(by, _)| *by) }
+}
+
+/// Whether more units can run when this one stays where it is: nowhere.
+fn gives_way(board: &Board<'_>, unit: UnitId, ranked: &[(Rank, ServerId)]) -> bool {
+    Together::around(board, unit).filter(|together| together.whole).is_some_and(|together| {
+        let with = ranked.iter().map(|(rank, _)| together.count() - rank.stranded).max();
+        with.is_some_and(|with| together.most_with(unit, None) > with)
+    })
 }
 
 /// A unit that is not wanted comes back with what it depends on, when it asks for that.

@@ -114,6 +114,7 @@ impl Reach {
     fn awaits(&self, board: &Board<'_>, target: TargetId, unit: UnitId) -> bool {
         board.snapshot.targets[target].members.iter().any(|member| {
             member.unit != unit
+                && !board.gave_way[member.unit]
                 && self.circle.get(member.unit) != self.circle.get(unit)
                 && self.servers.get(member.unit).is_some_and(|reach| !reach.is_empty())
         })
