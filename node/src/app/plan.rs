@@ -155,6 +155,10 @@ fn ending(ended: &Ended) -> (bool, String) {
             false,
             format!("not at rest after {rounds} rounds of deciding: what is shown is only the beginning"),
         ),
+        Ended::Waiting { groups } => {
+            let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+            (false, format!("{} should stop and wait for others that do not", names.join(", ")))
+        }
         Ended::Stuck { refusal } => (false, format!("what is decided next is refused: {refusal}")),
     }
 }

@@ -108,6 +108,11 @@ pub enum Ended {
         /// The rounds.
         rounds: u32,
     },
+    /// These should stop and wait for ever for others to stop first.
+    Waiting {
+        /// Which.
+        groups: Vec<GroupName>,
+    },
     /// What was decided was refused, and nothing else was under way.
     Stuck {
         /// Why it was refused.

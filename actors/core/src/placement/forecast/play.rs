@@ -14,7 +14,10 @@ use crate::{
     config::instances,
     group::lifecycle::{Action, Event, Lifecycle},
     ids::{BootId, Epoch, GroupName, ResourceName, Revision, ServerName},
-    placement::plan::{Decision, Input, decide},
+    placement::{
+        dependency::waits_for,
+        plan::{Decision, Input, decide},
+    },
     reason::Reason,
     registry::{
         Author, Command, Key, Proposal, Refusal, Reply, State, apply,
@@ -59,6 +62,8 @@ pub(super) struct Play<'a> {
     touched: BTreeSet<GroupName>,
     /// Groups that may not obey their release yet.
     held: BTreeSet<GroupName>,
+    /// Some unit has a stop dependency: only then the order of stops has to be asked for.
+    stops: bool,
     steps: Vec<Step>,
     outages: BTreeMap<GroupName, Outage>,
 }
@@ -83,6 +88,7 @@ impl<'a> Play<'a> {
             touched: state.groups.keys().cloned().collect(),
             held: BTreeSet::new(),
             steps: Vec::new(),
+            stops: false,
             outages,
             state,
         }
@@ -92,6 +98,8 @@ impl<'a> Play<'a> {
         for change in what_if {
             self.suppose(change)?;
         }
+        let mut configs = self.state.groups.values().filter_map(|entry| entry.config.as_ref());
+        self.stops = configs.any(|config| !config.value.stop.is_empty());
         let ended = match self.quorum() {
             Some(none) => {
                 self.stand_down();
@@ -215,7 +223,11 @@ impl<'a> Play<'a> {
             if decided || self.servers_end() || self.next() {
                 continue;
             }
-            return refusal.map_or(Ended::Settled, |refusal| Ended::Stuck { refusal });
+            return match refusal {
+                Some(refusal) => Ended::Stuck { refusal },
+                None if self.held.is_empty() => Ended::Settled,
+                None => Ended::Waiting { groups: self.held.iter().cloned().collect() },
+            };
         }
         Ended::Unfinished { rounds: ROUNDS }
     }
@@ -371,8 +383,8 @@ impl<'a> Play<'a> {
     }
 
     /// Others that need it running have to stop first.
-    fn must_wait(&self, _group: &GroupName) -> bool {
-        false
+    fn must_wait(&self, group: &GroupName) -> bool {
+        self.stops && !waits_for(&self.state, group).is_empty()
     }
 
     fn tell(&mut self, group: &GroupName, event: Event) {

@@ -80,8 +80,12 @@ fn tell(state: &mut State, command: Command) {
 
 /// All servers up, `web` on kiki, `mail` on lala, all measured: 30 ms to start, 20 ms to stop.
 fn running(servers: &[&str], networks: &[&str]) -> Picture {
+    running_with(config(servers, networks), servers, &[("web", "kiki"), ("mail", "lala")])
+}
+
+fn running_with(config: ClusterConfig, servers: &[&str], owners: &[(&str, &str)]) -> Picture {
     let mut state = State::default();
-    let (lineage, config) = (Lineage::new("l"), config(servers, networks));
+    let lineage = Lineage::new("l");
     tell(&mut state, Command::Initialise { lineage, config, founder: "kiki".into() });
     for server in servers.iter().skip(1) {
         let (id, digest, expires) = ((*server).to_owned(), "d".to_owned(), WallTime(9));
@@ -98,25 +102,28 @@ fn running(servers: &[&str], networks: &[&str]) -> Picture {
             Command::ServerStarted { server: (*server).into(), incarnation: Incarnation(1), boot },
         );
     }
-    for (group, server) in [("web", "kiki"), ("mail", "lala")] {
+    for (group, server) in owners {
         let epoch = Epoch(1);
-        let (group, server): (GroupName, ServerName) = (group.into(), server.into());
+        let (group, server): (GroupName, ServerName) = ((*group).into(), (*server).into());
         let event = StartEvent::Start;
         tell(&mut state, Command::Assign { group: group.clone(), server: server.clone(), epoch, event });
         let up = ResourceReport { state: ResourceState::Online, detail: String::new(), since: WallTime(1) };
+        let names: Vec<ResourceName> =
+            state.groups[&group].config.as_ref().unwrap().value.resources.keys().cloned().collect();
         let report = GroupReport {
             epoch,
             server,
             state: GroupState::Online,
-            resources: ["db", "app"].map(|name| (name.into(), up.clone())).into(),
+            resources: names.iter().map(|name| (name.clone(), up.clone())).collect(),
             failed: None,
         };
         tell(&mut state, Command::Report { group: group.clone(), report });
-        for resource in ["db", "app"] {
-            let value = Facts { start_took: Some(30), stop_took: Some(20), ..Facts::default() };
+        for resource in names {
             let (created, modified, at) = (Revision(1), Revision(1), WallTime(1));
             let facts = &mut state.groups.get_mut(&group).unwrap().facts;
-            facts.insert(resource.into(), Item { value, created, modified, at });
+            let known = facts.remove(&resource).map(|item| item.value).unwrap_or_default();
+            let value = Facts { start_took: Some(30), stop_took: Some(20), ..known };
+            facts.insert(resource, Item { value, created, modified, at });
         }
     }
     Picture::of(state)
@@ -282,4 +289,36 @@ fn a_broken_cable_leaves_one_path_that_matters() {
     let rows = matrix(&running(&THREE, &["lan", "cross"]), &broken);
     let lan = rows.iter().find(|r| r.loss == Loss::Cable { server: "kiki".into(), network: "lan".into() });
     assert_eq!(lan.unwrap().cut_off, ["kiki".into()]);
+}
+
+/// `mail` is a program that `web` needs on its server, to start and to run.
+fn dependent() -> Picture {
+    let mut config = config(&THREE, &["lan"]);
+    let mail = config.groups.get_mut(&"mail".into()).unwrap();
+    mail.servers = vec!["kiki".into(), "lala".into()];
+    mail.resources = BTreeMap::from([("post".into(), exec(&[]))]);
+    let web = config.groups.get_mut(&"web".into()).unwrap();
+    web.resources.remove(&"db".into());
+    web.resources.insert("app".into(), exec(&[]));
+    let on = Named::Resource("post".into());
+    let kind = StartKind::Hard { intermediate: false, global: false };
+    web.start = vec![StartDependency { on: on.clone(), kind }];
+    web.stop = vec![StopDependency { on, intermediate: false, global: false, shutdown: false }];
+    running_with(config, &THREE, &[("mail", "kiki"), ("web", "kiki")])
+}
+
+#[test]
+fn what_needs_a_group_stops_before_it_and_starts_after_it() {
+    let forecast = forecast(&dependent(), &[Change::ServerDown { server: "kiki".into() }], "aoi").unwrap();
+    let online: Vec<String> = steps(&forecast).into_iter().filter(|step| step.contains("online")).collect();
+    assert_eq!(online, [" 1066 mail is online on lala", " 1096 web is online on lala"]);
+    let what_if = [Change::Move { group: "mail".into(), to: Some("lala".into()) }];
+    let moved = super::forecast(&dependent(), &what_if, "aoi").unwrap();
+    let text = steps(&moved);
+    let at = |words: &str| text.iter().position(|step| step.contains(words)).unwrap();
+    assert!(at("kiki has stopped web") < at("kiki stops post"), "{text:#?}");
+    assert!(at("mail is online on lala") < at("lala starts app"), "{text:#?}");
+    assert_eq!((&moved.ended, &moved.down), (&Ended::Settled, &vec![]), "{text:#?}");
+    let web = about(&moved, "web");
+    assert_eq!((web.stop_ms, web.wait_ms, web.start_ms), (20, 50, 30));
 }
