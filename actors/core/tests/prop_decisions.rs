@@ -17,6 +17,7 @@ use tasuki_core::{
     config::*,
     group::lifecycle::{Action, Event, Lifecycle},
     ids::*,
+    monitor::concerns,
     placement::plan::{Decision, Input, decide},
     reason::Reason,
     registry::{
@@ -29,6 +30,7 @@ use tasuki_core::{
 
 const SERVERS: [&str; 3] = ["kiki", "lala", "mimi"];
 const GROUPS: [&str; 2] = ["web", "mail"];
+const MONITORS: [&str; 2] = ["db-watch", "uplink"];
 
 /// One random thing. Numbers choose among what is there, whatever it is then.
 #[derive(Clone, Debug)]
@@ -53,6 +55,9 @@ enum Step {
     Restart(usize),
     /// A program ends by itself.
     End(usize),
+    /// A monitor on a server finds what it watches bad, or all of them are well again.
+    Find(usize, usize),
+    Mend,
     /// An operator starts, stops or moves a group.
     Operate(usize, u8, usize),
 }
@@ -69,6 +74,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..3usize).prop_map(Step::Boot),
         1 => (0..3usize).prop_map(Step::Restart),
         1 => any::<usize>().prop_map(Step::End),
+        2 => (0..3usize, 0..2usize).prop_map(|(server, monitor)| Step::Find(server, monitor)),
+        1 => Just(Step::Mend),
         2 => (0..2usize, 0..3u8, 0..3usize).prop_map(|(g, what, s)| Step::Operate(g, what, s)),
     ];
     prop::collection::vec(step, 1..250)
@@ -127,7 +134,26 @@ fn config() -> ClusterConfig {
         types: BTreeMap::new(),
         pools: BTreeMap::new(),
         resources: BTreeMap::new(),
-        monitors: BTreeMap::new(),
+        monitors: BTreeMap::from([
+            (MONITORS[0].into(), monitor(RecoveryTarget::Resource("db".into()), 1)),
+            (MONITORS[1].into(), monitor(RecoveryTarget::Cluster, 0)),
+        ]),
+    }
+}
+
+fn monitor(target: RecoveryTarget, restarts: u32) -> MonitorConfig {
+    MonitorConfig {
+        comment: String::new(),
+        kind: MonitorKind::Pid,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(60),
+        retries: 0,
+        start_delay: Duration::from_secs(30),
+        timing: MonitorTiming::Always,
+        target: Some("db".into()),
+        nice: 0,
+        servers: Vec::new(),
+        recovery: RecoveryConfig { target, restarts, failovers: 1, last: FinalAction::None },
     }
 }
 
@@ -247,6 +273,8 @@ impl World {
                 self.present(server);
             }
             Step::End(which) => self.end_by_itself(which),
+            Step::Find(server, which) => self.find(server, &MONITORS[which].into()),
+            Step::Mend => self.mend(),
             Step::Operate(group, what, server) => {
                 let group = GroupName::from(GROUPS[group]);
                 let _ = match what {
@@ -390,8 +418,30 @@ impl World {
         self.event(server, &group, Event::Ended(resource, String::new()));
     }
 
+    fn find(&mut self, server: usize, monitor: &MonitorName) {
+        if !self.servers[server].power {
+            return;
+        }
+        let config = self.state.monitors[monitor].config.value.clone();
+        for (group, resources) in concerns(&self.state, &config, &name(server)) {
+            let (why, restarts) = (String::new(), config.recovery.restarts);
+            self.event(server, &group, Event::Found { monitor: monitor.clone(), resources, why, restarts });
+        }
+    }
+
+    fn mend(&mut self) {
+        for server in 0..3 {
+            for group in GROUPS {
+                for monitor in MONITORS {
+                    self.event(server, &group.into(), Event::Mended { monitor: monitor.into() });
+                }
+            }
+        }
+    }
+
     /// No more faults: everything gets time.
     fn heal(&mut self) {
+        self.mend();
         for server in 0..3 {
             self.step(&Step::Boot(server));
         }
@@ -422,7 +472,10 @@ proptest! {
         for (group, entry) in &world.state.groups {
             let report = entry.report.as_ref().map(|report| &report.value);
             let given_up = report.is_some_and(|report| {
-                report.epoch == entry.ownership.value.epoch && report.failed.as_ref().is_some_and(|f| f.kind != FailureKind::Stop)
+                // What a monitor gave up on is well again at the end.
+                let given_up = |kind| !matches!(kind, FailureKind::Stop | FailureKind::Found);
+                let current = report.epoch == entry.ownership.value.epoch;
+                current && report.failed.as_ref().is_some_and(|failed| given_up(failed.kind))
             });
             let runs = world.running.iter().filter(|((g, _), on)| g == group && on.len() == 1).count();
             match entry.target.value {
