@@ -14,9 +14,10 @@ use std::{
 use tasuki_actors::{NodeHandle, NodeOptions, ports::Ports};
 use tasuki_core::{
     config::{
-        Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, GroupConfig, HeartbeatPath,
-        MonitorConfig, MonitorKind, MonitorTiming, Network, NetworkUse, RecoveryConfig, RecoveryTarget,
-        ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy, Startup, StopFailurePolicy,
+        Automatic, Cardinality, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, GroupConfig,
+        HeartbeatPath, MonitorConfig, MonitorKind, MonitorTiming, Network, NetworkUse, PlacementPolicy,
+        RecoveryConfig, RecoveryTarget, ResourceConfig, ResourceDefinition, ResourceKind, ServerConfig,
+        StartFailurePolicy, Startup,
     },
     ids::{Incarnation, Lineage, RaftId, ServerName},
     registry::{
@@ -54,33 +55,13 @@ fn turns() -> Arc<tokio::sync::Mutex<()>> {
 #[must_use]
 pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
     let names: Vec<ServerName> = NAMES[..servers].iter().map(|name| ServerName::from(*name)).collect();
-    let exec = ExecConfig {
-        start: vec!["service".into()],
-        stop: None,
-        wait: false,
-        user: None,
-        directory: None,
-        environment: BTreeMap::new(),
-        start_timeout: Duration::from_secs(5),
-        stop_timeout: Duration::from_secs(5),
-        watch: true,
-        check: None,
-    };
-    let service = ResourceConfig {
-        comment: String::new(),
-        depends_on: None,
-        on_start_failure: StartFailurePolicy { retries: 1, failovers: 1, last: FinalAction::None },
-        on_stop_failure: StopFailurePolicy { retries: 0, last: FinalAction::None },
-        kind: ResourceKind::Exec(exec),
-        ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
-    };
     let group = GroupConfig {
         comment: String::new(),
         servers: names.clone(),
         startup: Startup::Always,
         failover: Automatic::Auto,
         failback: Automatic::Manual,
-        resources: BTreeMap::from([("service".into(), service)]),
+        resources: BTreeMap::from([("service".into(), program())]),
         ..GroupConfig::default()
     };
     let address = |network: u8, server: usize| {
@@ -118,6 +99,42 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
         pools: BTreeMap::new(),
         resources: BTreeMap::new(),
         monitors: BTreeMap::new(),
+    }
+}
+
+/// An asynchronous program, that is tried once more where it failed.
+#[must_use]
+pub fn program() -> ResourceConfig {
+    let exec = ExecConfig {
+        wait: false,
+        start_timeout: Duration::from_secs(5),
+        stop_timeout: Duration::from_secs(5),
+        ..ExecConfig::of(vec!["service".into()])
+    };
+    ResourceConfig {
+        on_start_failure: StartFailurePolicy { retries: 1, failovers: 1, last: FinalAction::None },
+        ..ResourceConfig::of(ResourceKind::Exec(exec))
+    }
+}
+
+/// A program outside every group, with one instance, on these servers in this order.
+#[must_use]
+pub fn singleton(on: &[&str]) -> ResourceDefinition {
+    ResourceDefinition {
+        type_name: "exec".into(),
+        resource: program(),
+        attributes: BTreeMap::new(),
+        cardinality: Cardinality::Number(1),
+        placement: PlacementPolicy::Restricted,
+        hosting_members: on.iter().map(|name| ServerName::from(*name)).collect(),
+        server_pools: Vec::new(),
+        load: 1,
+        auto_start: Startup::Always,
+        enabled: true,
+        failover: Automatic::Auto,
+        failback: Automatic::Manual,
+        start: Vec::new(),
+        stop: Vec::new(),
     }
 }
 
