@@ -110,6 +110,8 @@ pub(crate) struct TypeDraft {
 
 pub(crate) struct AttributeDraft {
     pub(crate) name: Name,
+    /// Where its default stands.
+    pub(crate) default: Option<Span>,
     pub(crate) config: AttributeConfig,
 }
 

@@ -135,6 +135,7 @@ fn read(text: &str, source: Source) -> Result<Loaded, ConfigErrors> {
     if let (Some(places), Some((config, _))) = (places, &assembled) {
         warnings.extend(check::whole::check(&reading, &places, config));
     }
+    warnings.sort_by_key(|problem| (problem.line, problem.column));
     let (source, mut problems) = reading.into_problems();
     problems.sort_by_key(|problem| (problem.line, problem.column));
     if let Some(errors) = ConfigErrors::from_problems(problems) {

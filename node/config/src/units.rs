@@ -1,9 +1,12 @@
-//! Durations, with their unit: `500ms`, `1s`, `1.5s`, `2m`, `1h`.
+//! Durations, with their unit: `500ms`, `1s`, `1.5s`, `2m`, `1h`, `7d`, `2w`.
 
 use std::time::Duration;
 
 /// Milliseconds in each unit.
-const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+const UNITS: [(&str, u64); 6] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
+/// Nothing is written in a longer unit than hours.
+const WRITTEN: usize = 4;
 
 /// Longer is a slip of the pen, and would overflow sums.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -23,7 +26,7 @@ impl DurationError {
     pub(crate) fn remedy(&self, text: &str) -> String {
         match self {
             Self::NoUnit => format!("add the unit: \"{text}s\" or \"{text}ms\""),
-            Self::UnknownUnit(unit) => format!("`{unit}` is no unit here; use ms, s, m or h"),
+            Self::UnknownUnit(unit) => format!("`{unit}` is no unit here; use ms, s, m, h, d or w"),
             Self::NoNumber => "write a number and its unit, such as \"500ms\"".to_owned(),
             Self::TooFine => "use whole milliseconds".to_owned(),
             Self::TooLong => "use 30 days (720h) at most".to_owned(),
@@ -66,7 +69,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 /// Anything below a millisecond is dropped.
 pub(crate) fn format_duration(span: Duration) -> String {
     let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let (unit, factor) = UNITS
+    let (unit, factor) = UNITS[..WRITTEN]
         .iter()
         .rev()
         .find(|(_, factor)| millis != 0 && millis % factor == 0)
@@ -87,6 +90,8 @@ mod tests {
             ("500ms", Ok(ms(500))),
             ("2m", Ok(ms(120_000))),
             ("1h", Ok(ms(3_600_000))),
+            ("7d", Ok(ms(604_800_000))),
+            ("1w", Ok(ms(604_800_000))),
             ("1.5s", Ok(ms(1500))),
             ("0.001s", Ok(ms(1))),
             (" 2 s ", Ok(ms(2000))),

@@ -82,11 +82,13 @@ pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> Definitio
         draft.failover = automatic("failover", Automatic::Auto);
         draft.failback = automatic("failback", Automatic::Manual);
         draft.cardinality = cardinality(&section, root == Some(Root::FloatingIp));
-        draft.placement =
-            section.choice("placement", &PLACEMENT).map_or(PlacementPolicy::Balanced, Spanned::into_inner);
+        let placement = section.choice("placement", &PLACEMENT).map(Spanned::into_inner);
+        draft.placement = placement.unwrap_or_default();
         draft.hosting_members = section.names("hosting_members", servers).unwrap_or_default();
         draft.server_pools = section.names("server_pools", POOLS).unwrap_or_default();
-        placement_and_members(&section, &draft);
+        if section.get("placement").is_none() || placement.is_some() {
+            placement_and_members(&section, &draft);
+        }
     }
     match root {
         None if resource::is_planned(&section) => {}

@@ -29,18 +29,19 @@ use tasuki_core::{
     config::{
         AttributeConfig, TypeConfig, Value, ValueKind,
         built_in::{self, AttributeKind, FLOATING_IP, ROOT},
-        type_tree::{AttributeFault, Scope, TypeTree},
+        type_tree::{Attribute, AttributeFault, Scope, TypeFault, TypeTree},
     },
     ids::TypeName,
 };
 use toml::{Spanned, de::DeValue};
 
 use crate::{
-    draft::{AttributeDraft, Name, TypeDraft},
+    draft::{AttributeDraft, Name, TypeDraft, label},
     problem::Code,
     reader::Section,
     section::keys,
     source::Reading,
+    spell::one_of,
     units::format_duration,
 };
 
@@ -136,6 +137,7 @@ fn read_attribute(section: Section<'_>, name: Name) -> Option<AttributeDraft> {
     }
     let draft = AttributeDraft {
         name,
+        default: default.as_ref().map(Spanned::span),
         config: AttributeConfig { kind, default: default.map(Spanned::into_inner), required, range, comment },
     };
     section.finish();
@@ -237,6 +239,12 @@ pub(crate) struct Added {
 impl<'a> Types<'a> {
     /// Puts the tree together, and reports what is wrong with it.
     pub(crate) fn new(reading: &Reading, drafts: &[TypeDraft], defaults: &'a Defaults<'a>) -> Self {
+        // What is used most comes first; nothing is of the root type itself.
+        let built_in = built_in::TYPES.iter().map(|(name, ..)| *name).filter(|name| *name != ROOT);
+        let mut names: Vec<String> = built_in.map(ToOwned::to_owned).collect();
+        names.sort_by_key(|name| (name != EXEC, name != FLOATING_IP));
+        let own = drafts.iter().filter_map(|draft| Some(draft.name.as_ref()?.get_ref().clone()));
+        names.extend(own);
         let tree = TypeTree::new(&configs(drafts)).unwrap_or_else(|errors| {
             for error in errors {
                 let of = |draft: &&TypeDraft| {
@@ -244,16 +252,10 @@ impl<'a> Types<'a> {
                         == Some(error.type_name.as_str())
                 };
                 let Some(draft) = drafts.iter().find(of) else { continue };
-                report(reading, draft, error.attribute.as_deref(), &error.fault);
+                report(reading, draft, error.attribute.as_deref(), &error.fault, &names);
             }
             TypeTree::built_in()
         });
-        // What is used most comes first; nothing is of the root type itself.
-        let built_in = built_in::TYPES.iter().map(|(name, ..)| *name).filter(|name| *name != ROOT);
-        let mut names: Vec<String> = built_in.map(ToOwned::to_owned).collect();
-        names.sort_by_key(|name| (name != EXEC, name != FLOATING_IP));
-        let own = drafts.iter().filter_map(|draft| Some(draft.name.as_ref()?.get_ref().clone()));
-        names.extend(own);
         Self { tree, names, defaults }
     }
 
@@ -272,7 +274,7 @@ impl<'a> Types<'a> {
             Scope::Cluster => Root::Program,
         };
         let has = self.tree.attributes(&of);
-        let added = |attribute: &tasuki_core::config::type_tree::Attribute| {
+        let added = |attribute: &Attribute| {
             let AttributeKind::Value(kind) = attribute.kind else { return None };
             built_in::attribute(&attribute.name).is_none().then(|| Added {
                 name: attribute.name.clone(),
@@ -316,26 +318,35 @@ fn report(
     reading: &Reading,
     draft: &TypeDraft,
     attribute: Option<&str>,
-    fault: &tasuki_core::config::type_tree::TypeFault,
+    fault: &TypeFault,
+    names: &[String],
 ) {
-    use tasuki_core::config::type_tree::TypeFault;
-    let name = crate::draft::label(draft.name.as_ref());
-    let of_attribute = draft.attributes.iter().map(|attribute| &attribute.name);
-    let of_attribute = of_attribute.filter(|name| Some(name.get_ref().as_str()) == attribute).next();
-    let place = match fault {
-        TypeFault::NoBase { .. } | TypeFault::Circle { .. } => draft.base.as_ref(),
+    let name = label(draft.name.as_ref());
+    let own = draft.attributes.iter().find(|one| Some(one.name.get_ref().as_str()) == attribute);
+    let names = one_of(names.iter().map(String::as_str));
+    let (place, expected) = match fault {
         // Two names of one kind: reported with those of all other kinds.
         TypeFault::Case(other) if !built_in::TYPES.iter().any(|(name, ..)| other.as_str() == *name) => return,
-        _ => of_attribute.or(draft.name.as_ref()),
+        TypeFault::BuiltIn | TypeFault::Case(_) => {
+            (draft.name.as_ref().map(Spanned::span), "a name of its own".to_owned())
+        }
+        TypeFault::NoBase { .. } => (draft.base.as_ref().map(Spanned::span), names),
+        TypeFault::Circle { .. } => {
+            (draft.base.as_ref().map(Spanned::span), "a way that ends at a built-in type".to_owned())
+        }
+        TypeFault::Default(fault) => (own.and_then(|own| own.default.clone()), fault.expected()),
+        _ => (own.map(|own| own.name.span()), "an attribute that goes with those of its base".to_owned()),
     };
     let Some(place) = place else { return };
     let subject = match attribute {
         Some(attribute) => format!("attribute `{attribute}` of [[type]] {name}"),
         None => format!("[[type]] {name}"),
     };
+    let found = reading.source.slice(&place).unwrap_or_default().trim_matches('"');
     let problem = reading
-        .problem(Code::BadType, &place.span(), format!("{subject}: {fault}"))
-        .found(format!("`{}`", place.get_ref()))
+        .problem(Code::BadType, &place, format!("{subject}: {fault}"))
+        .found(format!("`{found}`"))
+        .expected(expected)
         .remedy(fault.remedy());
     reading.add(problem);
 }
