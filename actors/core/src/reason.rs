@@ -111,6 +111,11 @@ pub enum Reason {
         /// What it avoids.
         avoids: GroupName,
     },
+    /// The server that it is bound to has started.
+    ServerStarted {
+        /// Which.
+        server: ServerName,
+    },
     /// A server sent no lease request for the whole takeover wait.
     LeaseRanOut {
         /// How long it has been silent.
@@ -157,6 +162,7 @@ impl fmt::Display for Reason {
             Self::ServerJoined { server, avoids } => {
                 write!(f, "{server} has joined, and it need not share a server with {avoids}")
             }
+            Self::ServerStarted { server } => write!(f, "it starts with its server {server}"),
             Self::LeaseRanOut { silent } => {
                 write!(f, "no lease request for {} ms", silent.as_millis())
             }

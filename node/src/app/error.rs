@@ -268,6 +268,9 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         Refusal::Disabled(_) => "TSK-1617",
         Refusal::Exclusive { .. } => "TSK-1618",
         Refusal::NotInPool { .. } => "TSK-1619",
+        Refusal::NoSuchPool(_) => "TSK-1625",
+        Refusal::PoolFull { .. } => "TSK-1626",
+        Refusal::NotForPool { .. } => "TSK-1627",
     }
 }
 
@@ -296,6 +299,10 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         Refusal::StopsOthers { .. } => "stop those first, or say --force to stop them with it",
         Refusal::Disabled(_) => "`tasuki resource enable` allows it to run again",
         Refusal::Exclusive { .. } => "move the other exclusive group away first",
+        Refusal::NoSuchPool(_) => "`tasuki pool status` shows the pools",
+        Refusal::PoolFull { .. } | Refusal::NotForPool { .. } => {
+            "nothing to do: the pools are filled again by the configuration of now"
+        }
         Refusal::NotInPool { .. } => "name a server of its pools; `tasuki pool status` shows them",
         Refusal::Token(_) => "make a new token with `tasuki cluster token` on a member",
     }

@@ -97,6 +97,7 @@ fn factor(why: &Reason) -> &'static str {
         | Reason::FailedTooOften { .. }
         | Reason::ServerGone { .. } => "GROUPFAILOVER",
         Reason::ClusterStarted
+        | Reason::ServerStarted { .. }
         | Reason::OperatorStarted { .. }
         | Reason::OperatorStopped { .. }
         | Reason::StillWanted

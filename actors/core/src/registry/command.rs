@@ -368,6 +368,25 @@ pub enum Refusal {
     /// A configuration that would take a server out that has joined.
     #[error("server {0} has joined and cannot be left out of the configuration")]
     ServerInUse(ServerName),
+    /// No such server pool.
+    #[error("no server pool is called {0}")]
+    NoSuchPool(PoolName),
+    /// The pool would have more servers than it may.
+    #[error("server pool {pool} has no more than {max} servers")]
+    PoolFull {
+        /// Which pool.
+        pool: PoolName,
+        /// Its limit.
+        max: u32,
+    },
+    /// The server may not be in that pool.
+    #[error("server {server} may not be in server pool {pool}")]
+    NotForPool {
+        /// Which pool.
+        pool: PoolName,
+        /// Who not.
+        server: ServerName,
+    },
     /// No such monitor.
     #[error("no monitor is called {0}")]
     NoSuchMonitor(MonitorName),
@@ -407,6 +426,16 @@ pub enum Refusal {
 
 fn list(groups: &[GroupName]) -> String {
     groups.iter().map(GroupName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// `front: kiki, lala; back: momo`
+fn by_pool(members: &BTreeMap<ServerName, PoolName>) -> String {
+    let mut pools: BTreeMap<&PoolName, Vec<&str>> = BTreeMap::new();
+    for (server, pool) in members {
+        pools.entry(pool).or_default().push(server.as_str());
+    }
+    let pool = |(pool, servers): (&PoolName, Vec<&str>)| format!("{pool}: {}", servers.join(", "));
+    pools.into_iter().map(pool).collect::<Vec<_>>().join("; ")
 }
 
 /// A mode as a word.
@@ -467,9 +496,10 @@ impl fmt::Display for Command {
             Self::SetMode { mode } => write!(f, "cluster is {}", ModeWord(*mode)),
             Self::StartGroup { group, on: Some(server) } => write!(f, "start {group} on {server}"),
             Self::StartGroup { group, on: None } => write!(f, "start {group}"),
-            Self::FillPools { members } => write!(f, "{} servers are in pools", members.len()),
+            Self::FillPools { members } if members.is_empty() => f.write_str("all servers are in pool Free"),
+            Self::FillPools { members } => write!(f, "server pools have {}", by_pool(members)),
             Self::CountRestart { resource, monitor, server, .. } => {
-                write!(f, "{monitor} has {resource} restarted on {server}")
+                write!(f, "monitor {monitor} has {resource} restarted on {server}")
             }
             Self::MonitorReport { monitor, server, report } => {
                 write!(f, "monitor {monitor} is {} on {server}", report.state)

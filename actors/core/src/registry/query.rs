@@ -1,6 +1,8 @@
 //! Read-only views of the registry, for faces.
 
-use super::{Key, State};
+use std::sync::Arc;
+
+use super::{Key, State, state::ConfigVersion};
 use crate::{config::ClusterConfig, ids::Revision};
 
 impl State {
@@ -59,6 +61,15 @@ impl State {
             .chain(version)
             .max()
             .unwrap_or_default()
+    }
+
+    /// The configuration that was in force at a revision, when it is still kept.
+    #[must_use]
+    pub fn version(&self, revision: Revision) -> Option<&Arc<ConfigVersion>> {
+        if revision > self.revision {
+            return None;
+        }
+        self.versions.iter().rev().find(|version| version.revision <= revision)
     }
 
     /// The configuration as it was pushed last; `None` before the registry was initialised.
