@@ -54,7 +54,8 @@ fn difference(written: &str, played: &str) -> String {
     let shown = |lines: &[&str], sign: char| -> String {
         lines[same.min(lines.len())..].iter().map(|line| format!("  {sign}{line}\n")).collect()
     };
-    let before: String = written[same.saturating_sub(4)..same].iter().map(|line| format!("   {line}\n")).collect();
+    let before: String =
+        written[same.saturating_sub(4)..same].iter().map(|line| format!("   {line}\n")).collect();
     before + &shown(&written, '-') + &shown(&played, '+')
 }
 

@@ -18,8 +18,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tasuki_core::{
     config::{
         dependency_syntax::{parse_start, parse_stop},
-        graph,
-        *,
+        graph, *,
     },
     ids::*,
     timing::Timing,
@@ -55,11 +54,8 @@ pub fn read(head: &str) -> ClusterConfig {
                 }
             }
             ["type", name, base] => {
-                let of = TypeConfig {
-                    comment: String::new(),
-                    base: base.into(),
-                    attributes: BTreeMap::new(),
-                };
+                let of =
+                    TypeConfig { comment: String::new(), base: base.into(), attributes: BTreeMap::new() };
                 config.types.insert(name.into(), of);
             }
             ["pool", name, ref rest @ ..] => {
@@ -174,8 +170,19 @@ impl<'a> Words<'a> {
 }
 
 const KEYS: [&str; 13] = [
-    "exclusive", "failback", "failover", "has", "load", "max", "min", "pools", "rank", "start",
-    "startup", "stop", "type",
+    "exclusive",
+    "failback",
+    "failover",
+    "has",
+    "load",
+    "max",
+    "min",
+    "pools",
+    "rank",
+    "start",
+    "startup",
+    "stop",
+    "type",
 ];
 
 fn flag(word: &str) -> bool {

@@ -197,8 +197,10 @@ impl World {
                 for (server, pool) in members {
                     by_pool.entry(pool).or_default().push(server.as_str());
                 }
-                let lists: Vec<String> =
-                    by_pool.iter().map(|(pool, servers)| format!("{pool} has {}", servers.join(" "))).collect();
+                let lists: Vec<String> = by_pool
+                    .iter()
+                    .map(|(pool, servers)| format!("{pool} has {}", servers.join(" ")))
+                    .collect();
                 if lists.is_empty() { "no pool has a server".to_owned() } else { lists.join(", ") }
             }
             other => other.to_string(),
@@ -250,7 +252,8 @@ impl World {
         let mut busy = false;
         for server in servers {
             let presence = self.state.presence(&server).unwrap();
-            let leaves = presence.mode != ServerMode::Active || self.state.stops_with_cluster(&server).is_some();
+            let leaves =
+                presence.mode != ServerMode::Active || self.state.stops_with_cluster(&server).is_some();
             if presence.up && leaves && self.state.owned_by(&server).next().is_none() {
                 let incarnation = presence.incarnation;
                 self.log.push(format!("{server}: has stopped"));
@@ -261,7 +264,13 @@ impl World {
         busy
     }
 
-    fn report(&mut self, unit: &GroupName, state: GroupState, each: ResourceState, failed: Option<FailureKind>) {
+    fn report(
+        &mut self,
+        unit: &GroupName,
+        state: GroupState,
+        each: ResourceState,
+        failed: Option<FailureKind>,
+    ) {
         let entry = &self.state.groups[unit];
         let ownership = entry.ownership.value.clone();
         let server = ownership.owner.unwrap_or_else(|| panic!("nobody runs {unit}"));
@@ -320,7 +329,8 @@ impl World {
         servers.sort_by_key(|(_, server)| server.config.value.number);
         let mut parts = Vec::new();
         for (name, _) in servers {
-            let units: Vec<String> = self.state.owned_by(name).map(|(unit, _)| self.with_state(unit)).collect();
+            let units: Vec<String> =
+                self.state.owned_by(name).map(|(unit, _)| self.with_state(unit)).collect();
             if !units.is_empty() {
                 parts.push(format!("{name} {}", units.join(" ")));
             } else if self.state.presence(name).is_some_and(|presence| presence.up) {
