@@ -348,7 +348,8 @@ pub struct ExecConfig {
     /// How long the stop command, and what runs, may take to end.
     #[serde(with = "millis")]
     pub stop_timeout: Duration,
-    /// Asynchronous only: notice by itself when the program ends.
+    /// Asynchronous only: its end is a failure of its own. Where a `pid` monitor watches it, that
+    /// one's recovery holds, whatever this says.
     pub watch: bool,
     /// How it is looked at while it is online.
     #[serde(default)]

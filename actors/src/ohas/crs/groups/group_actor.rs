@@ -324,7 +324,8 @@ impl State {
                 self.tell("resource-ended", format!("{resource} ended: {how}"));
                 self.ended(resource, how);
             }
-            Outcome::Checked(_) if self.is_suspended() => {} // of a check that began before
+            // Before the group has begun, or after it was to stop, nobody acts on a check.
+            Outcome::Checked(_) if !self.begun || self.releasing.is_some() || self.is_suspended() => {}
             Outcome::Checked(Checked::Is(state, detail)) => self.on(Event::Checked(resource, state, detail)),
             Outcome::Checked(Checked::StoppedOnPurpose(why)) => self.stopped_on_purpose(resource, why),
         }
