@@ -33,7 +33,9 @@ pub(super) struct Board<'a> {
     /// The units that stay nowhere in this round so that more of the others can run.
     pub(super) gave_way: Vec<bool>,
     /// The load of what is on each server, or is on its way there.
-    pub(super) load: Vec<u64>,
+    load: Vec<u64>,
+    /// Where each unit's load counts.
+    counted: Vec<Option<ServerId>>,
     /// The exclusive units on each server.
     pub(super) exclusive: Vec<Vec<UnitId>>,
     /// How many instances of a resource are on a server.
@@ -62,6 +64,7 @@ impl<'a> Board<'a> {
             placed: vec![None; snapshot.units.len()],
             gave_way: vec![false; snapshot.units.len()],
             load: vec![0; servers],
+            counted: vec![None; snapshot.units.len()],
             exclusive: vec![Vec::new(); servers],
             siblings: BTreeMap::new(),
             exclusive_units: Vec::new(),
@@ -89,11 +92,24 @@ impl<'a> Board<'a> {
         let to = |vacate: &Option<Vacate>| vacate.as_ref().and_then(|vacate| vacate.to.clone());
         let wanted = entry.target.value == Target::Online;
         let next = to(&ownership.release).or_else(|| to(&ownership.vacated)).filter(|_| wanted);
+        let next = next.and_then(|next| self.snapshot.server(&next));
+        self.count(unit, next.or(self.snapshot.units[unit].owner));
+    }
+
+    fn count(&mut self, unit: UnitId, server: Option<ServerId>) {
         let load = self.snapshot.units[unit].config.map_or(0, |config| u64::from(config.load));
-        let stays = self.snapshot.units[unit].owner.filter(|_| next.is_none());
-        if let Some(server) = next.and_then(|next| self.snapshot.server(&next)).or(stays) {
-            self.load[server] += load;
+        if let Some(before) = std::mem::replace(&mut self.counted[unit], server) {
+            self.load[before] -= load;
         }
+        if let Some(now) = server {
+            self.load[now] += load;
+        }
+    }
+
+    /// The load of a server without a unit's own.
+    pub(super) fn load_without(&self, unit: UnitId, server: ServerId) -> u64 {
+        let load = self.snapshot.units[unit].config.map_or(0, |config| u64::from(config.load));
+        self.load[server] - if self.counted[unit] == Some(server) { load } else { 0 }
     }
 
     fn settle(&mut self, unit: UnitId, server: ServerId) {
@@ -109,11 +125,8 @@ impl<'a> Board<'a> {
     /// A unit is placed.
     pub(super) fn place(&mut self, unit: UnitId, server: ServerId) {
         self.settle(unit, server);
+        self.count(unit, Some(server));
         let of = &self.snapshot.units[unit];
-        let counted = of.entry.ownership.value.vacated.as_ref().is_some_and(|vacated| vacated.to.is_some());
-        if !counted {
-            self.load[server] += of.config.map_or(0, |config| u64::from(config.load));
-        }
         for (target, kind) in &of.start {
             if matches!(kind, StartKind::Dispersion { .. }) {
                 *self.avoiders.entry((*target, server)).or_default() += 1;
@@ -128,12 +141,8 @@ impl<'a> Board<'a> {
 
     /// A unit is released.
     pub(super) fn release(&mut self, unit: UnitId, to: Option<ServerName>, reason: Reason) {
-        let load = self.snapshot.units[unit].config.map_or(0, |config| u64::from(config.load));
-        if let (Some(owner), Some(next)) = (self.snapshot.units[unit].owner, to.as_ref())
-            && let Some(next) = self.snapshot.server(next)
-        {
-            self.load[owner] = self.load[owner].saturating_sub(load);
-            self.load[next] += load;
+        if let Some(next) = to.as_ref().and_then(|to| self.snapshot.server(to)) {
+            self.count(unit, Some(next));
         }
         self.leaving[unit] = Some((to, reason));
     }

@@ -12,11 +12,8 @@ use super::{
 };
 use crate::{
     config::{Exclusive, Placement, StartKind},
-    ids::{GroupName, Revision, ServerName},
-    registry::{
-        State,
-        state::{GroupEntry, StartEvent},
-    },
+    ids::{Revision, ServerName},
+    registry::state::{GroupEntry, StartEvent},
 };
 
 /// A rule of preference, in the order in which they decide.
@@ -167,7 +164,7 @@ impl Board<'_> {
         };
         if balanced {
             rank.rose = self.rose(unit, server);
-            rank.load = self.load[server];
+            rank.load = self.load_without(unit, server);
         } else {
             rank.position = position;
         }
@@ -214,22 +211,4 @@ pub fn handed_on(entry: &GroupEntry, server: &ServerName) -> u32 {
     let by_resource = failures.counts.values().filter_map(|by| by.get(server));
     let by_monitor = failures.monitors.values().filter_map(|by| by.get(server));
     by_resource.chain(by_monitor).map(|count| count.failovers).sum()
-}
-
-/// Each configured server, by number, with whether it could take a unit now.
-#[must_use]
-pub fn survey(state: &State, group: &GroupName) -> Vec<(ServerName, Result<(), Rejection>)> {
-    let board = Board::new(state, None);
-    let Some(unit) = board.snapshot.unit(group) else { return Vec::new() };
-    if board.snapshot.units[unit].config.is_none() {
-        return Vec::new();
-    }
-    let mut servers: Vec<ServerId> = (0..board.snapshot.servers.len()).collect();
-    servers.sort_by_key(|server| board.snapshot.servers[*server].number);
-    let verdict = |server: ServerId| {
-        board.lists(unit, server)?;
-        board.allows(unit, server)?;
-        board.dependencies_hold(unit, server)
-    };
-    servers.into_iter().map(|id| (board.snapshot.servers[id].name.clone(), verdict(id))).collect()
 }

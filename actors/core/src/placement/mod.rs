@@ -11,6 +11,7 @@ pub mod plan;
 pub mod pools;
 pub mod record;
 mod release;
+pub mod report;
 mod snapshot;
 mod start;
 mod together;

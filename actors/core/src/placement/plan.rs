@@ -43,18 +43,33 @@ pub struct Decision {
 /// Decides for all units.
 #[must_use]
 pub fn decide(input: &Input<'_>) -> Vec<Decision> {
-    let mode = input.state.cluster_mode();
-    let mut board = Board::new(input.state, Some(input.fit));
-    let mut decisions = Vec::new();
-    let filled = if mode == ClusterMode::Running { fill_pools(input.state) } else { None };
-    let pools_settled = filled.is_none();
-    decisions.extend(filled);
-    decisions.extend(Releases::new(&mut board, mode, pools_settled).decide());
+    let Round { mut board, mut decisions, mode, pools_settled } = Round::begin(input);
     if mode == ClusterMode::Running {
         let reach = Reach::new(&board);
         decisions.extend(Starts::new(&mut board, &reach, input.since_start, pools_settled).decide());
     }
     decisions
+}
+
+/// A round in which everything but the starts has been decided.
+pub(super) struct Round<'a> {
+    pub(super) board: Board<'a>,
+    decisions: Vec<Decision>,
+    pub(super) mode: ClusterMode,
+    /// Pools need not be filled first.
+    pub(super) pools_settled: bool,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn begin(input: &Input<'a>) -> Self {
+        let mode = input.state.cluster_mode();
+        let mut board = Board::new(input.state, Some(input.fit));
+        let filled = if mode == ClusterMode::Running { fill_pools(input.state) } else { None };
+        let pools_settled = filled.is_none();
+        let mut decisions = Vec::from_iter(filled);
+        decisions.extend(Releases::new(&mut board, mode, pools_settled).decide());
+        Self { board, decisions, mode, pools_settled }
+    }
 }
 
 /// Server pools are filled before anything that they say is looked at.

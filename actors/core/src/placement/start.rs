@@ -64,15 +64,31 @@ impl<'b, 'a> Starts<'b, 'a> {
 
     /// Decides for every vacant unit, what others need before them.
     pub(super) fn decide(mut self) -> Vec<Decision> {
+        self.decide_before(None);
+        self.decided
+    }
+
+    /// What becomes of one unit when its turn comes; `None` for one that is not vacant then, or
+    /// whose turn is after the pools have been filled.
+    pub(super) fn verdict(mut self, unit: UnitId) -> Option<Verdict> {
+        self.decide_before(Some(unit));
+        let config = self.board.snapshot.units[unit].config.filter(|config| self.turn(unit, config))?;
+        Some(verdict(self.board, self.reach, self.since_start, unit, config))
+    }
+
+    fn decide_before(&mut self, last: Option<UnitId>) {
         let reach = self.reach;
-        for unit in &reach.order {
+        for unit in reach.order.iter().take_while(|unit| Some(**unit) != last) {
             let Some(config) = self.board.snapshot.units[*unit].config else { continue };
-            let settled = self.pools_settled || config.pools.is_empty();
-            if settled && self.board.vacant(*unit) && !self.woken[*unit] {
+            if self.turn(*unit, config) {
                 self.act(*unit, config);
             }
         }
-        self.decided
+    }
+
+    fn turn(&self, unit: UnitId, config: &GroupConfig) -> bool {
+        let settled = self.pools_settled || config.pools.is_empty();
+        settled && self.board.vacant(unit) && !self.woken[unit]
     }
 
     fn act(&mut self, unit: UnitId, config: &GroupConfig) {
