@@ -106,6 +106,8 @@ pub(crate) struct TypeDraft {
     pub(crate) comment: String,
     pub(crate) base: Option<Name>,
     pub(crate) attributes: Vec<AttributeDraft>,
+    /// Some of its attributes could not be read, so what its resources may give is not known.
+    pub(crate) unclear: bool,
 }
 
 pub(crate) struct AttributeDraft {

@@ -10,11 +10,14 @@ use std::{
 
 use proptest::{collection, option, prelude::*};
 use tasuki_config::{parse, to_toml};
+
+#[path = "properties/engine.rs"]
+mod engine;
 use tasuki_core::{
     config::{
-        Automatic, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, FloatingIpConfig, GroupConfig,
-        HeartbeatPath, Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig, StartFailurePolicy,
-        Startup, StopFailurePolicy,
+        Automatic, CheckConfig, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, FloatingIpConfig,
+        GroupConfig, HeartbeatPath, Network, NetworkUse, ResourceConfig, ResourceKind, ServerConfig,
+        StartFailurePolicy, Startup, StopFailurePolicy,
     },
     ids::ServerName,
     timing::Timing,
@@ -46,7 +49,8 @@ fn final_action() -> impl Strategy<Value = FinalAction> {
         Just(FinalAction::None),
         Just(FinalAction::Stop),
         Just(FinalAction::StopAndReboot),
-        Just(FinalAction::StopAndPowerOff)
+        Just(FinalAction::StopAndPowerOff),
+        Just(FinalAction::Reset)
     ]
 }
 
@@ -84,6 +88,9 @@ fn timing() -> impl Strategy<Value = Timing> {
     })
 }
 
+/// No time-out of a program is shorter.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 fn exec() -> impl Strategy<Value = ExecConfig> {
     let command = || ("[a-z./]{1,12}", collection::vec(words(), 0..3));
     let environment = collection::btree_map("[A-Z]{1,4}[ -<>-~]{0,4}", words(), 0..3);
@@ -93,8 +100,9 @@ fn exec() -> impl Strategy<Value = ExecConfig> {
         any::<(bool, bool)>(),
         (option::of("[a-z]{1,8}"), option::of("/[a-z \"]{0,8}"), environment),
         (duration(), duration()),
+        option::of((command(), duration(), duration())),
     )
-        .prop_map(|(start, stop, (wait, watch), (user, directory, environment), timeouts)| {
+        .prop_map(|(start, stop, (wait, watch), (user, directory, environment), timeouts, check)| {
             let line = |(program, arguments): (String, Vec<String>)| {
                 std::iter::once(program).chain(arguments).collect::<Vec<_>>()
             };
@@ -104,11 +112,18 @@ fn exec() -> impl Strategy<Value = ExecConfig> {
                 wait,
                 user,
                 directory: directory.map(PathBuf::from),
-                environment: environment.into_iter().filter(|(name, _)| !name.starts_with("CLP_")).collect(),
-                start_timeout: timeouts.0,
-                stop_timeout: timeouts.1,
+                environment: environment
+                    .into_iter()
+                    .filter(|(name, _)| !name.starts_with("CLP_") && !name.starts_with("_CRS_"))
+                    .collect(),
+                start_timeout: timeouts.0.max(SHORTEST),
+                stop_timeout: timeouts.1.max(SHORTEST),
                 watch: watch && !wait,
-                check: None,
+                check: check.map(|(command, interval, timeout)| CheckConfig {
+                    command: line(command),
+                    interval: interval.max(Duration::from_secs(1)),
+                    timeout: timeout.max(SHORTEST),
+                }),
             }
         })
 }
@@ -122,6 +137,11 @@ fn resource() -> impl Strategy<Value = Loose> {
 }
 
 type LooseGroup = (String, usize, (Startup, Automatic, Automatic), Vec<Loose>);
+
+/// A cluster with groups, and with everything of the resource engine put on top.
+fn whole() -> impl Strategy<Value = ClusterConfig> {
+    (config(), engine::engine()).prop_map(|(config, engine)| engine::put_on(config, engine))
+}
 
 fn config() -> impl Strategy<Value = ClusterConfig> {
     let group =
@@ -201,7 +221,7 @@ fn build(
                             },
                         }),
                     };
-                    let before = (0..r).map(|n| format!("r{n}").as_str().into()).collect();
+                    let before = (0..r).map(|n| format!("g{g}-r{n}").as_str().into()).collect();
                     // Addresses with an order of their own would wait for programs that wait for them.
                     let explicit = explicit && matches!(kind, ResourceKind::Exec(_));
                     let value = ResourceConfig {
@@ -216,7 +236,7 @@ fn build(
                         kind,
                         ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
                     };
-                    (format!("r{r}").as_str().into(), value)
+                    (format!("g{g}-r{r}").as_str().into(), value)
                 })
                 .collect();
             let value = GroupConfig {
@@ -246,7 +266,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_is_written_reads_back(config in config()) {
+    fn what_is_written_reads_back(config in whole()) {
         let text = to_toml(&config);
         match parse(&text, "written.toml") {
             Ok(loaded) => prop_assert_eq!(loaded.config, config),

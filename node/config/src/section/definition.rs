@@ -53,6 +53,7 @@ pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> Definitio
     let example = "type = \"exec\", \"floating_ip\", \"local_resource\" or a type of your own";
     let known = resource::begin(&mut section, types, example);
     let common = resource::common(&section, known.as_ref());
+    let unclear = known.as_ref().is_some_and(|known| known.unclear);
     let root = known.map(|known| known.root);
     let local = root == Some(Root::Local);
     let inside = "only the members of a group have `depends_on`";
@@ -93,6 +94,7 @@ pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> Definitio
     match root {
         None if resource::is_planned(&section) => {}
         None => section.finish_missing(),
+        Some(_) if unclear => section.finish_missing(),
         Some(_) => section.finish(),
     }
     draft

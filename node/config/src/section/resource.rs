@@ -58,6 +58,7 @@ pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> ResourceD
     match known {
         None if is_planned(&section) => {}
         None => section.finish_missing(),
+        Some(known) if known.unclear => section.finish_missing(),
         Some(_) => section.finish(),
     }
     draft

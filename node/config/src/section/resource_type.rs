@@ -80,9 +80,11 @@ fn read<'a>(section: Section<'a>, defaults: &mut Defaults<'a>) -> TypeDraft {
     section.need("base", "base = \"cluster_resource\", or another type");
     let name = section.string("name");
     let mut attributes = Vec::new();
+    let mut given = 0;
     let example = "a table { NAME = { kind = \"string\" }, … }";
     if let Some(table) = section.table("attributes", example) {
         for (attribute, value) in table.entries() {
+            given += 1;
             let what = format!("attribute `{}` of {}", attribute.get_ref(), section.what);
             let DeValue::Table(own) = value.get_ref() else {
                 let _: Option<()> = table.wrong_type(value, &what, "a table such as { kind = \"string\" }");
@@ -105,7 +107,9 @@ fn read<'a>(section: Section<'a>, defaults: &mut Defaults<'a>) -> TypeDraft {
             attributes.extend(read_attribute(own, attribute));
         }
     }
-    let draft = TypeDraft { name, comment: section.comment(), base: section.string("base"), attributes };
+    let unclear = attributes.len() < given;
+    let draft =
+        TypeDraft { name, comment: section.comment(), base: section.string("base"), attributes, unclear };
     section.finish();
     draft
 }
@@ -212,6 +216,7 @@ pub(crate) struct Types<'a> {
     tree: TypeTree,
     /// Every name that there is, also of types that are wrong.
     names: Vec<String>,
+    unclear: Vec<TypeName>,
     defaults: &'a Defaults<'a>,
 }
 
@@ -225,6 +230,8 @@ pub(crate) struct Known<'a> {
     pub(crate) defaults: BTreeMap<String, &'a Spanned<DeValue<'a>>>,
     /// Keys that other types have.
     pub(crate) foreign: Vec<(&'static str, AttributeFault)>,
+    /// Which other keys there may be is not known.
+    pub(crate) unclear: bool,
 }
 
 /// An attribute that a user type adds.
@@ -256,7 +263,9 @@ impl<'a> Types<'a> {
             }
             TypeTree::built_in()
         });
-        Self { tree, names, defaults }
+        let unclear = drafts.iter().filter(|draft| draft.unclear);
+        let unclear = unclear.filter_map(|draft| Some(draft.name.as_ref()?.get_ref().as_str().into()));
+        Self { tree, names, unclear: unclear.collect(), defaults }
     }
 
     /// Every name that there is.
@@ -285,7 +294,9 @@ impl<'a> Types<'a> {
             })
         };
         let mut defaults = BTreeMap::new();
+        let mut unclear = false;
         for ancestor in std::iter::once(of.clone()).chain(self.tree.ancestors(&of)) {
+            unclear |= self.unclear.contains(&ancestor);
             let own = self.defaults.iter().filter(|((type_name, _), _)| type_name == ancestor.as_str());
             for ((_, key), default) in own {
                 defaults.entry(key.clone()).or_insert(*default);
@@ -297,7 +308,7 @@ impl<'a> Types<'a> {
             .map(|attribute| (attribute.name, self.tree.missing(&of, attribute.name)))
             .collect();
         let attributes = has.iter().filter_map(added).collect();
-        Some(Known { name: name.clone(), root, attributes, defaults, foreign })
+        Some(Known { name: name.clone(), root, attributes, defaults, foreign, unclear })
     }
 }
 
