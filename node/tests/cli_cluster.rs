@@ -148,7 +148,7 @@ async fn each_error_has_its_exit_code() {
     let (data, _stop) = served(app(FakeNode::new(Registry::running(), true), willing())).await;
     for (arguments, exit, code) in [
         (&["group", "stop", "wbe"][..], 3, "TSK-1603"),
-        (&["explain", "wbe"], 3, "TSK-1603"),
+        (&["explain", "wbe"], 3, "TSK-1726"),
         (&["server", "shutdown", "momo"], 3, "TSK-1602"),
         (&["server", "shutdown", "mimi"], 4, "TSK-1610"),
         (&["registry", "get", "nonsense"], 2, "TSK-1601"),

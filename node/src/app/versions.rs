@@ -1,11 +1,7 @@
 //! Earlier configurations: how they differ from one another, and the way back to one.
 
 use serde::{Deserialize, Serialize};
-use tasuki_core::{
-    config::ClusterConfig,
-    ids::Revision,
-    registry::{State, state::ConfigVersion},
-};
+use tasuki_core::{config::ClusterConfig, ids::Revision, registry::State};
 
 use super::{
     App, AppError, Caller, Role,
@@ -81,17 +77,15 @@ fn present(state: &State) -> Result<ClusterConfig, AppError> {
     state.config().ok_or_else(|| AppError::Failed("the registry has no configuration yet".to_owned()))
 }
 
-/// The configuration that a revision made, or that was the present one at it.
+/// The configuration that was in force at a revision.
 fn version(state: &State, revision: Revision) -> Result<ClusterConfig, AppError> {
-    let at_or_before = |version: &&std::sync::Arc<ConfigVersion>| version.revision <= revision;
-    let found = state.versions.iter().rev().find(at_or_before).filter(|_| revision <= state.revision);
-    found.map(|version| version.config.clone()).ok_or_else(|| {
+    state.version(revision).map(|version| version.config.clone()).ok_or_else(|| {
         let kept: Vec<String> = state.versions.iter().map(|version| version.revision.to_string()).collect();
         AppError::Coded {
             code: "TSK-1725".to_owned(),
             message: format!(
-                "no configuration of revision {revision} is kept; those that are came with revision {}",
-                if kept.is_empty() { "(none)".to_owned() } else { kept.join(", ") }
+                "no configuration of revision {revision} is kept; those that are came with revisions {}",
+                kept.join(", ")
             ),
             remedy: "name one of these; `tasuki history` shows who pushed what".to_owned(),
             exit: Exit::NotFound,
