@@ -1,5 +1,7 @@
 //! What servers tell of groups and monitors, and what is counted.
 
+use std::collections::BTreeMap;
+
 use super::Change;
 use crate::{
     ids::{Epoch, GroupName, MonitorName, ResourceName, ServerName},
@@ -56,7 +58,10 @@ impl Change<'_> {
         self.owned_by_at(group, server, epoch)?;
         let record = FailureRecord { at: self.at, server: server.clone(), kind };
         self.change_failures(group, |f| {
-            f.of_mut(resource, server).retries += 1;
+            // A stop's tries are its owner's own; they use up none of a start's.
+            if kind != FailureKind::Stop {
+                f.of_mut(resource, server).retries += 1;
+            }
             remember(f, resource, record);
         });
         Ok(())
@@ -90,11 +95,12 @@ impl Change<'_> {
         resource: &ResourceName,
         monitors: &[MonitorName],
     ) -> Result<(), Refusal> {
-        self.owner_at(group, epoch)?;
+        let owner = self.owner_at(group, epoch)?;
         self.change_failures(group, |f| {
-            f.counts.remove(resource);
+            // That it runs well here says nothing of the servers that could not run it.
+            forget(&mut f.counts, resource, &owner);
             for monitor in monitors {
-                f.monitors.remove(monitor);
+                forget(&mut f.monitors, monitor, &owner);
             }
         });
         Ok(())
@@ -165,4 +171,14 @@ fn remember(failures: &mut Failures, resource: &ResourceName, record: FailureRec
         history.pop_front();
     }
     history.push_back(record);
+}
+
+/// Takes the counters of one thing on one server out.
+fn forget<K: Ord, T>(counts: &mut BTreeMap<K, BTreeMap<ServerName, T>>, which: &K, server: &ServerName) {
+    if let Some(by) = counts.get_mut(which) {
+        by.remove(server);
+        if by.is_empty() {
+            counts.remove(which);
+        }
+    }
 }

@@ -6,15 +6,21 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
-    config::{Automatic, ClusterConfig, ClusterSettings, FinalAction, GroupConfig, ServerConfig, Startup},
+    config::{
+        Automatic, Cardinality, ClusterConfig, ClusterSettings, Exclusive, ExecConfig, FinalAction,
+        GroupConfig, MonitorConfig, MonitorKind, MonitorTiming, Named, PlacementPolicy, PoolConfig,
+        RecoveryConfig, RecoveryTarget, ResourceConfig, ResourceDefinition, ResourceKind, ServerConfig,
+        Startup, StopDependency,
+    },
     ids::{BootId, Epoch, GroupName, Incarnation, Lineage, ResourceName, Revision, ServerName},
     reason::Reason,
     registry::{
         Author,
         command::{Charge, TokenRefusal},
         state::{
-            AfterStop, ClusterMode, FailedResource, FailureKind, Failures, GroupReport, GroupState,
-            Ownership, ServerMode, StartEvent, Target,
+            AfterStop, ClusterMode, FAILURES_LIMIT, Facts, FailedResource, FailureKind, Failures,
+            GroupReport, GroupState, MonitorReport, MonitorState, Ownership, ResourceReport, ResourceState,
+            ServerMode, StartEvent, Target, VERSIONS_LIMIT,
         },
     },
     timing::Timing,
@@ -22,11 +28,18 @@ use crate::{
 
 mod cluster;
 mod configuration;
+mod facts;
+mod failures;
+mod instances;
 mod joining;
+mod monitors;
 mod operators;
 mod ownership;
+mod pools;
 mod reads;
 mod servers;
+mod startup;
+mod versions;
 
 /// A registry of kiki, lala and momo with the groups `web` (kiki, lala) and `mail` (lala, kiki),
 /// played by hand.
@@ -69,6 +82,30 @@ fn config() -> ClusterConfig {
         pools: BTreeMap::new(),
         resources: BTreeMap::new(),
         monitors: BTreeMap::new(),
+    }
+}
+
+fn program() -> ResourceConfig {
+    ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(vec!["/bin/true".into()])))
+}
+
+/// A resource outside every group, which may run anywhere.
+fn definition(cardinality: Cardinality) -> ResourceDefinition {
+    ResourceDefinition {
+        type_name: "cluster_resource".into(),
+        resource: program(),
+        attributes: BTreeMap::new(),
+        cardinality,
+        placement: PlacementPolicy::Balanced,
+        hosting_members: Vec::new(),
+        server_pools: Vec::new(),
+        load: 1,
+        auto_start: Startup::Always,
+        enabled: true,
+        failover: Automatic::Auto,
+        failback: Automatic::Manual,
+        start: Vec::new(),
+        stop: Vec::new(),
     }
 }
 
@@ -150,6 +187,29 @@ impl Play {
             server: server.map(Into::into),
             expires: WallTime(expires),
         });
+    }
+
+    /// Pushes the present configuration with changes.
+    fn configure(&mut self, change: impl FnOnce(&mut ClusterConfig)) -> Revision {
+        let mut config = self.state.config().unwrap();
+        change(&mut config);
+        self.ok(Command::SetConfig { config })
+    }
+
+    fn configure_web(&mut self, change: impl FnOnce(&mut GroupConfig)) -> Revision {
+        self.configure(|config| change(config.groups.get_mut(&web()).unwrap()))
+    }
+
+    fn target(&self, group: &str) -> Target {
+        self.state.groups[&group.into()].target.value
+    }
+
+    /// What the leader says, and why.
+    fn leader_says(&mut self, command: Command, reason: Reason) -> Reply {
+        let mut said = proposal(&self.state, command);
+        said.author = Author::Leader("momo".into());
+        said.reason = Some(reason);
+        apply(&mut self.state, &said)
     }
 
     fn start(&mut self, server: &str, incarnation: u64, boot: &str) {

@@ -20,7 +20,7 @@ fn modes_follow_each_other_in_order() {
 }
 
 impl Play {
-    fn stop_cluster(&mut self) {
+    pub(super) fn stop_cluster(&mut self) {
         self.ok(Command::SetMode { mode: ClusterMode::Stopping(AfterStop::Reboot) });
     }
 

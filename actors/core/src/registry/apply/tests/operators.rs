@@ -117,3 +117,148 @@ fn a_report_is_kept_as_its_owner_gave_it() {
     play.ok(Command::Report { group, report: report.clone() });
     assert_eq!(play.state.groups[&web()].report.as_ref().unwrap().value, report);
 }
+
+// --- the leader in an operator's place --------------------------------------------------------
+
+#[test]
+fn the_leader_says_why_and_forgives_nothing() {
+    let mut play = Play::web_on_kiki();
+    play.ok(Command::CountRetry {
+        group: web(),
+        epoch: Epoch(1),
+        resource: "db".into(),
+        server: "kiki".into(),
+        kind: FailureKind::Start,
+    });
+    let start = || Command::StartGroup { group: web(), on: None };
+    let needed = Reason::NeededBy { group: "mail".into() };
+    let runs = Refusal::AlreadyRuns { group: web(), server: "kiki".into() };
+    assert_eq!(refusal(&play.leader_says(start(), needed.clone())), &runs);
+    // Not even what is in Error: that is for operators.
+    play.ok(report(1, "kiki", GroupState::Error));
+    assert_eq!(refusal(&play.leader_says(start(), needed.clone())), &runs);
+    play.ok(Command::StopGroup { group: web(), force: false });
+    play.ok(released(1, "kiki"));
+    let failures = play.state.groups[&web()].failures.clone();
+    assert!(matches!(play.leader_says(start(), needed.clone()), Reply::Applied { .. }));
+    assert_eq!(play.target("web"), Target::Online);
+    assert_eq!(play.ownership().vacated.as_ref().unwrap().reason, needed);
+    assert_eq!(play.state.groups[&web()].failures, failures);
+    // An operator does forgive.
+    play.ok(start());
+    assert_eq!(play.state.groups[&web()].failures.value, Failures::default());
+}
+
+// --- groups that do not share -----------------------------------------------------------------
+
+#[test]
+fn exclusive_groups_do_not_share_a_server_when_one_of_them_is_so_completely() {
+    use Exclusive::{Complete, No, Normal};
+    for (one, other, clash) in [
+        (Complete, Complete, true),
+        (Complete, Normal, true),
+        (Normal, Complete, true),
+        (Normal, Normal, false),
+        (Complete, No, false),
+        (No, Complete, false),
+    ] {
+        let mut play = Play::all_up();
+        play.configure(|config| {
+            config.groups.get_mut(&web()).unwrap().exclusive = one;
+            config.groups.get_mut(&"mail".into()).unwrap().exclusive = other;
+        });
+        play.assign("mail", "kiki", 1);
+        if clash {
+            let refused = Refusal::Exclusive { group: web(), server: "kiki".into(), other: "mail".into() };
+            assert_eq!(play.refused(assign("web", "kiki", 1)), refused);
+            assert_eq!(play.refused(Command::StartGroup { group: web(), on: Some("kiki".into()) }), refused);
+            play.assign("web", "lala", 1);
+            let to = Command::MoveGroup { group: web(), to: Some("kiki".into()), force: false };
+            assert_eq!(play.refused(to), refused);
+        } else {
+            play.assign("web", "kiki", 1);
+        }
+    }
+}
+
+// --- what stops with it -----------------------------------------------------------------------
+
+impl Play {
+    /// `mail` stops with the program `db` of `web`; both run on kiki. `mail` may run there only, or
+    /// on lala too.
+    fn dependent(mail_on_lala: bool) -> Self {
+        let mut play = Self::all_up();
+        play.configure(|config| {
+            let web = config.groups.get_mut(&web()).unwrap();
+            web.servers.push("momo".into());
+            web.resources.insert("db".into(), program());
+            let mail = config.groups.get_mut(&"mail".into()).unwrap();
+            mail.servers =
+                if mail_on_lala { vec!["kiki".into(), "lala".into()] } else { vec!["kiki".into()] };
+            mail.resources.insert("smtp".into(), program());
+            mail.stop = vec![StopDependency {
+                on: Named::Resource("db".into()),
+                intermediate: false,
+                global: false,
+                shutdown: false,
+            }];
+        });
+        for (group, resource) in [("web", "db"), ("mail", "smtp")] {
+            play.assign(group, "kiki", 1);
+            let report =
+                ResourceReport { state: ResourceState::Online, detail: String::new(), since: WallTime(100) };
+            play.ok(Command::Report {
+                group: group.into(),
+                report: GroupReport {
+                    epoch: Epoch(1),
+                    server: "kiki".into(),
+                    state: GroupState::Online,
+                    resources: BTreeMap::from([(resource.into(), report)]),
+                    failed: None,
+                },
+            });
+        }
+        play
+    }
+}
+
+#[test]
+fn what_would_stop_others_asks_first() {
+    let others = Refusal::StopsOthers { group: web(), dependents: vec!["mail".into()] };
+    let stop = |force| Command::StopGroup { group: web(), force };
+    let to = |to: Option<&str>, force| Command::MoveGroup { group: web(), to: to.map(Into::into), force };
+
+    let mut play = Play::dependent(false);
+    assert_eq!(play.refused(stop(false)), others);
+    assert_eq!(play.refused(to(None, false)), others);
+    assert_eq!(play.refused(to(Some("lala"), false)), others);
+    play.clone().ok(to(Some("lala"), true));
+    play.clone().ok(to(None, true));
+    play.ok(Command::StopGroup { group: "mail".into(), force: false });
+    play.ok(stop(true));
+    assert_eq!(play.ownership().release.as_ref().unwrap().to, None);
+
+    // Nobody is in the way of what does not run.
+    let mut play = Play::dependent(false);
+    play.ok(Command::Released { group: "mail".into(), epoch: Epoch(1), server: "kiki".into() });
+    play.ok(stop(false));
+}
+
+#[test]
+fn a_move_asks_only_when_others_cannot_follow() {
+    let to = |to: Option<&str>| Command::MoveGroup { group: web(), to: to.map(Into::into), force: false };
+    // mail has no start dependency that would bring it along, and stops: with one, it follows.
+    let mut play = Play::dependent(true);
+    play.configure(|config| {
+        let mail = config.groups.get_mut(&"mail".into()).unwrap();
+        let kind = crate::config::StartKind::Hard { intermediate: false, global: false };
+        mail.start = vec![crate::config::StartDependency { on: Named::Resource("db".into()), kind }];
+        // lala, where both can be, is not the first choice.
+        config.groups.get_mut(&web()).unwrap().servers = vec!["kiki".into(), "momo".into(), "lala".into()];
+    });
+    let others = Refusal::StopsOthers { group: web(), dependents: vec!["mail".into()] };
+    assert_eq!(play.refused(to(Some("momo"))), others);
+    play.clone().ok(to(Some("lala")));
+    play.ok(to(None));
+    assert_eq!(play.ownership().release.as_ref().unwrap().to, Some("lala".into()));
+}
