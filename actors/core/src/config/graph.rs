@@ -124,7 +124,7 @@ struct Graph<'a> {
     /// Which nodes have a resource of this name.
     by_name: BTreeMap<&'a ResourceName, Vec<usize>>,
     /// Which nodes have a resource of this type, or of one that inherits from it.
-    by_type: BTreeMap<TypeName, BTreeSet<usize>>,
+    by_type: BTreeMap<TypeName, Vec<usize>>,
 }
 
 impl<'a> Graph<'a> {
@@ -178,20 +178,29 @@ impl<'a> Graph<'a> {
 
     fn member(&mut self, at: usize, name: &'a ResourceName, type_name: TypeName) {
         self.by_name.entry(name).or_default().push(at);
-        for base in self.tree.ancestors(&type_name) {
-            self.by_type.entry(base).or_default().insert(at);
+        let ancestors = self.tree.ancestors(&type_name);
+        for is_a in std::iter::once(type_name).chain(ancestors) {
+            let of_type = self.by_type.entry(is_a).or_default();
+            // Nodes come one after the other, each with all its resources.
+            if of_type.last() != Some(&at) {
+                of_type.push(at);
+            }
         }
-        self.by_type.entry(type_name).or_default().insert(at);
     }
 
     /// The nodes that a dependency of `from` can mean: not itself, but for other instances of its own.
-    fn targets(&self, from: usize, on: &Named) -> Vec<usize> {
+    fn targets(&self, from: usize, on: &Named) -> impl Iterator<Item = usize> {
         let alone = self.nodes[from].instances == Instances::One;
-        let all: Vec<usize> = match on {
-            Named::Resource(name) => self.by_name.get(name).cloned().unwrap_or_default(),
-            Named::Type(name) => self.by_type.get(name).into_iter().flatten().copied().collect(),
+        self.members_of(on).iter().copied().filter(move |at| *at != from || !alone)
+    }
+
+    /// The nodes that have a resource of this name or type, in order.
+    fn members_of(&self, on: &Named) -> &[usize] {
+        let members = match on {
+            Named::Resource(name) => self.by_name.get(name),
+            Named::Type(name) => self.by_type.get(name),
         };
-        all.into_iter().filter(|at| *at != from || !alone).collect()
+        members.map_or(&[], Vec::as_slice)
     }
 
     // --- names ------------------------------------------------------------------------------
@@ -235,12 +244,12 @@ impl<'a> Graph<'a> {
             let near = self.tree.nearest(name.as_str());
             return types_known.then(|| GraphFault::NoType { name: name.clone(), near });
         }
-        let targets = self.targets(node.at, &Named::Type(name.clone()));
-        if targets.is_empty() {
+        let on = Named::Type(name.clone());
+        if self.targets(node.at, &on).next().is_none() {
             return Some(GraphFault::NoneOfType { name: name.clone() });
         }
-        let off = targets.iter().all(|target| !self.nodes[*target].enabled);
-        (waits && off && node.enabled).then(|| GraphFault::Disabled { on: Named::Type(name.clone()) })
+        let off = self.targets(node.at, &on).all(|target| !self.nodes[target].enabled);
+        (waits && off && node.enabled).then_some(GraphFault::Disabled { on })
     }
 
     // --- contradictions -----------------------------------------------------------------------
@@ -282,16 +291,22 @@ impl<'a> Graph<'a> {
     fn check_return(&self, node: &Node<'_>, problems: &mut Vec<GraphProblem>) {
         let at = node.at;
         for (index, dependency) in node.stop.iter().enumerate() {
-            let stopped_by = self.targets(at, &dependency.on);
             let pulled = |other: &StartDependency| {
-                let by = self.targets(at, &other.on);
-                matches!(other.kind, StartKind::Pullup { .. }) && stopped_by.iter().all(|t| by.contains(t))
+                let pullup = matches!(other.kind, StartKind::Pullup { .. });
+                pullup && (other.on == dependency.on || self.covers(at, &other.on, &dependency.on))
             };
-            if !dependency.shutdown && !stopped_by.is_empty() && !node.start.iter().any(pulled) {
+            let stops = self.targets(at, &dependency.on).next().is_some();
+            if stops && !dependency.shutdown && !node.start.iter().any(pulled) {
                 let fault = GraphFault::NoReturn { on: dependency.on.clone() };
                 problems.push(node.problem(Side::Stop, index, fault));
             }
         }
+    }
+
+    /// Whether `on` means all that `other` means.
+    fn covers(&self, at: usize, on: &Named, other: &Named) -> bool {
+        let members = self.members_of(on);
+        self.targets(at, other).all(|target| members.binary_search(&target).is_ok())
     }
 
     // --- servers ----------------------------------------------------------------------------
@@ -300,22 +315,29 @@ impl<'a> Graph<'a> {
     /// can have depends on what its own dependencies leave it, so it is asked until nothing changes.
     fn check_servers(&self, problems: &mut Vec<GraphProblem>) {
         let mut left: Vec<BTreeSet<&ServerName>> = self.nodes.iter().map(|node| self.allowed(node)).collect();
+        let order = circle::order(self); // what others need comes first: mostly once is enough
         loop {
             let mut changed = false;
-            for (at, node) in self.nodes.iter().enumerate() {
+            for (at, node) in order.iter().map(|at| (*at, &self.nodes[*at])) {
                 if left[at].is_empty() {
                     continue;
                 }
                 for (index, dependency) in node.start.iter().enumerate() {
                     let StartKind::Hard { global: false, .. } = dependency.kind else { continue };
-                    let targets = self.targets(at, &dependency.on);
-                    if targets.is_empty() || targets.iter().all(|target| left[*target].is_empty()) {
+                    let targets = || self.targets(at, &dependency.on);
+                    if targets().all(|target| left[target].is_empty()) {
                         continue; // told elsewhere, or at the one that is the cause
                     }
-                    let together = |target: &&usize| !self.kept_apart(node, &self.nodes[**target]);
-                    let offered: BTreeSet<&ServerName> =
-                        targets.iter().filter(together).flat_map(|target| left[*target].clone()).collect();
-                    let both: BTreeSet<&ServerName> = left[at].intersection(&offered).copied().collect();
+                    let mut missing = left[at].clone();
+                    for target in targets() {
+                        if missing.is_empty() {
+                            break; // any one of a type will do: seldom more than a few are looked at
+                        }
+                        if !self.kept_apart(node, &self.nodes[target]) {
+                            missing.retain(|server| !left[target].contains(server));
+                        }
+                    }
+                    let both: BTreeSet<&ServerName> = left[at].difference(&missing).copied().collect();
                     if both == left[at] {
                         continue;
                     }
@@ -327,7 +349,7 @@ impl<'a> Graph<'a> {
                             on: dependency.on.clone(),
                             every: both.is_empty(),
                             never,
-                            why: self.why_apart(node, &targets),
+                            why: self.why_apart(node, targets().next()),
                         };
                         problems.push(node.problem(Side::Start, index, fault));
                     }
@@ -361,8 +383,8 @@ impl<'a> Graph<'a> {
         (a.complete && b.complete) || (pools && !a.pools.iter().any(|pool| b.pools.contains(pool)))
     }
 
-    fn why_apart(&self, node: &Node<'_>, targets: &[usize]) -> String {
-        let Some(target) = targets.first().map(|target| &self.nodes[*target]) else { return String::new() };
+    fn why_apart(&self, node: &Node<'_>, target: Option<usize>) -> String {
+        let Some(target) = target.map(|target| &self.nodes[target]) else { return String::new() };
         if node.complete && target.complete {
             return format!("{} and {} are both exclusive", node.owner, target.owner);
         }

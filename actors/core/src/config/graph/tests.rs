@@ -582,6 +582,34 @@ fn minima_that_no_cluster_of_this_size_can_meet() {
     );
 }
 
+/// Ten thousand resources: by name in a chain that is written backwards, then all by type.
+#[test]
+fn a_big_configuration_is_looked_at_in_no_time() {
+    let mut lines = vec!["type vip floating_ip".to_owned()];
+    for n in 0..3333 {
+        lines.push(format!(
+            "group g{n:04} has=a{n},b{n},ip{n}:vip start=hard(a{})+pullup(a{0}) stop=hard(a{0})",
+            n + 1
+        ));
+    }
+    lines.push("resource a3333".to_owned());
+    for n in 0..3333 {
+        lines.push(format!("resource r{n:04} start=hard(type:vip)+pullup(type:vip) stop=hard(type:vip)"));
+    }
+    let config = cluster(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let found = problems(&config);
+    assert_eq!(found, []);
+    // The last one of the chain names the first: the whole chain is a circle.
+    let last = config.resources.get(&"a3333".into()).unwrap().clone();
+    let mut closed = config;
+    let start = parse_start("hard(a0)").unwrap().remove(0).value;
+    closed.resources.insert("a3333".into(), ResourceDefinition { start: vec![start], ..last });
+    let found = problems(&closed);
+    assert_eq!(found.len(), 1);
+    let GraphFault::Circle { path } = &found[0].fault else { panic!("{}", found[0]) };
+    assert_eq!(path.len(), 3335);
+}
+
 /// By trying every way to give three servers to pools: can all minima be met?
 fn can_all_be_met(config: &ClusterConfig) -> bool {
     let servers: Vec<&ServerName> = config.servers.keys().collect();
