@@ -114,7 +114,10 @@ impl Change<'_> {
     ) -> Result<(), Refusal> {
         let entry = self.state.monitors.get(monitor);
         let entry = entry.ok_or_else(|| Refusal::NoSuchMonitor(monitor.clone()))?;
-        self.presence(server)?;
+        // A late word of a server that is down would never be taken back.
+        if !self.presence(server)?.up {
+            return Err(Refusal::ServerDown(server.clone()));
+        }
         if entry.reports.get(server).is_none_or(|known| known.value != *report) {
             self.set_monitor_report(monitor, server, report.clone());
         }

@@ -78,6 +78,8 @@ fn nobody_knows_what_a_server_that_is_down_would_find() {
         play.ok(end);
         assert_eq!(play.finding("kiki"), Some(MonitorState::Unknown));
         assert_eq!((play.finding("lala"), play.finding("momo")), (Some(MonitorState::Error), None));
+        let late = play.refused(found("kiki", MonitorState::Error));
+        assert_eq!(late, Refusal::ServerDown("kiki".into()));
     }
 }
 
