@@ -19,7 +19,7 @@ use crate::{
     },
     net::bits,
     scripts::Owner,
-    section::resource_type,
+    section::types,
     source::Span,
 };
 
@@ -78,7 +78,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         monitors.insert(name.as_str().into(), assemble_monitor(monitor, &targets)?);
     }
     let pools = draft.pools.into_iter().map(assemble_pool).collect::<Option<_>>()?;
-    let types = resource_type::configs(&draft.types);
+    let types = types::configs(&draft.types);
     Some((ClusterConfig { settings, servers, groups, types, pools, resources, monitors }, spans))
 }
 

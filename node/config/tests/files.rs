@@ -1,10 +1,12 @@
 //! What needs a file system: loading, and the scripts that a configuration names.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use tasuki_config::{Code, ConfigErrors, check_scripts, host_warnings, load, parse, to_toml};
-use tasuki_core::config::ResourceKind;
+use tasuki_core::config::{
+    FinalAction, MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget, ResourceKind,
+};
 
 const SAMPLE: &str = include_str!("../../../deploy/samples/three-servers.toml");
 
@@ -39,6 +41,82 @@ fn every_sample_is_right() {
             load(&path).unwrap_or_else(|errors| panic!("{errors}"));
         }
     }
+}
+
+/// The reference's example, without its mirrored disk, its serial line and its web manager.
+#[test]
+fn the_worked_example_reads_with_the_values_of_the_reference() {
+    let text = include_str!("worked_example.toml");
+    let config = parse(text, "oracle.toml").unwrap_or_else(|errors| panic!("{errors}")).config;
+    assert_eq!(parse(&to_toml(&config), "again").unwrap().config, config);
+    let seconds = Duration::from_secs;
+    let plain = MonitorConfig {
+        comment: String::new(),
+        kind: MonitorKind::Pid,
+        interval: seconds(5),
+        timeout: seconds(60),
+        retries: 0,
+        start_delay: seconds(30),
+        timing: MonitorTiming::WhileActive,
+        target: Some("oracle-monitor".into()),
+        nice: 0,
+        servers: Vec::new(),
+        recovery: RecoveryConfig {
+            target: RecoveryTarget::Resource("oracle-start".into()),
+            restarts: 1,
+            failovers: 1,
+            last: FinalAction::None,
+        },
+    };
+    assert_eq!(config.monitors[&"oracle-watch".into()], plain);
+    let gateway = MonitorConfig {
+        kind: MonitorKind::Ip { addresses: vec![[10, 1, 0, 1].into()] },
+        interval: seconds(60),
+        start_delay: Duration::ZERO,
+        timing: MonitorTiming::Always,
+        target: None,
+        recovery: RecoveryConfig {
+            target: RecoveryTarget::Group("oracle-failover".into()),
+            restarts: 0,
+            ..plain.recovery.clone()
+        },
+        ..plain
+    };
+    assert_eq!(config.monitors[&"ping_to_gw".into()], gateway);
+    let group = &config.groups[&"oracle-failover".into()];
+    let address = &group.resources[&"oracle-fip".into()];
+    assert_eq!((address.on_start_failure.retries, address.on_start_failure.failovers), (5, 1));
+    assert_eq!(address.on_stop_failure.last, FinalAction::StopAndPowerOff);
+    let monitor = &group.resources[&"oracle-monitor".into()];
+    assert_eq!(monitor.depends_on, Some(vec!["oracle-start".into()]));
+    let ResourceKind::Exec(exec) = &monitor.kind else { panic!() };
+    assert!(!exec.wait && exec.watch);
+}
+
+#[test]
+fn scripts_of_checks_resources_outside_groups_and_monitors_are_looked_at_too() {
+    let text = include_str!("warn/all_of_the_resource_engine.toml");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cluster.toml");
+    fs::write(&file, text).unwrap();
+    let loaded = load(&file).unwrap();
+    let shown = loaded.check_scripts(dir.path()).unwrap_err().to_string();
+    for (line, place) in [
+        ("check = \"scripts/db/check.sh\"", "`check` of resource db cannot be run"),
+        ("start = \"scripts/agent/start.sh\"", "`start` of resource ora.agent.lsnr cannot be run"),
+        ("command = \"scripts/look.sh --all\"", "`command` of monitor look cannot be run"),
+    ] {
+        assert!(shown.contains(line) && shown.contains(place), "{shown}");
+    }
+    for script in
+        ["web/start.sh", "web/stop.sh", "shop/start.sh", "shop2/start.sh", "db/start.sh", "db/check.sh"]
+    {
+        write(&dir.path().join("scripts").join(script), "#!/bin/sh\n", 0o755);
+    }
+    write(&dir.path().join("scripts/agent/start.sh"), "#!/bin/sh\n", 0o755);
+    assert_eq!(codes(&loaded.check_scripts(dir.path()).unwrap_err()), [Code::Script]);
+    write(&dir.path().join("scripts/look.sh"), "#!/bin/sh\n", 0o755);
+    assert_eq!(check_scripts(&loaded.config, Path::new("/")), Ok(()), "the paths are absolute");
 }
 
 #[test]

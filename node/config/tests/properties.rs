@@ -9,7 +9,7 @@ use std::{
 };
 
 use proptest::{collection, option, prelude::*};
-use tasuki_config::{parse, to_toml};
+use tasuki_config::{Kind, edit_define, edit_delete, edit_modify, parse, to_toml};
 
 #[path = "properties/engine.rs"]
 mod engine;
@@ -24,6 +24,7 @@ use tasuki_core::{
 };
 
 const SAMPLE: &str = include_str!("../../../deploy/samples/three-servers.toml");
+const ENGINE: &str = include_str!("warn/all_of_the_resource_engine.toml");
 
 /// Networks 10.N.0.0/16 or fdNN::/64; server S has host number S there, resource R of group G has
 /// 256 + 16 G + R.
@@ -276,8 +277,10 @@ proptest! {
 
     /// A slip of the pen anywhere in a right file: never a panic, and every error has its place.
     #[test]
-    fn any_slip_is_reported_at_a_place_in_the_file(at in 0usize..4000, with in ".{0,3}", remove in 0usize..20) {
-        let mut chars: Vec<char> = SAMPLE.chars().collect();
+    fn any_slip_is_reported_at_a_place_in_the_file(
+        engine in any::<bool>(), at in 0usize..4000, with in ".{0,3}", remove in 0usize..20,
+    ) {
+        let mut chars: Vec<char> = if engine { ENGINE } else { SAMPLE }.chars().collect();
         let at = at.min(chars.len());
         let end = (at + remove).min(chars.len());
         chars.splice(at..end, with.chars());
@@ -292,6 +295,27 @@ proptest! {
                 prop_assert!(!problem.remedy.is_empty(), "{}", problem);
             }
         }
+    }
+
+    /// An edit touches what it names, and nothing else.
+    #[test]
+    fn an_edit_changes_what_it_names(config in whole(), pick in 0usize..9, word in "[a-z]{1,9}") {
+        let change = vec![("comment".to_owned(), word.clone())];
+        let resources: Vec<_> = config.resources.keys().cloned().collect();
+        if let Some(name) = resources.get(pick) {
+            let edited = edit_modify(&config, Kind::Resource, name.as_str(), &change).unwrap();
+            let mut expected = config.clone();
+            expected.resources.get_mut(name).unwrap().resource.comment.clone_from(&word);
+            prop_assert_eq!(edited, expected);
+        }
+        let monitors: Vec<_> = config.monitors.keys().cloned().collect();
+        if let Some(name) = monitors.get(pick) {
+            let mut expected = config.clone();
+            expected.monitors.remove(name);
+            prop_assert_eq!(edit_delete(&config, Kind::Monitor, name.as_str()).unwrap(), expected);
+        }
+        let pool = edit_define(&config, Kind::Pool, "another", &change).unwrap();
+        prop_assert_eq!(edit_delete(&pool, Kind::Pool, "another").unwrap(), config);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::{
         dependencies,
         group::{AUTOMATIC, MOST_LOAD, POOLS},
         resource,
-        resource_type::{Root, Types},
+        types::{Root, Types},
     },
 };
 

@@ -22,7 +22,7 @@ use crate::{
     draft::GroupDraft,
     problem::Code,
     reader::Section,
-    section::{dependencies, resource, resource_type::Types},
+    section::{dependencies, resource, types::Types},
 };
 
 /// The words of `startup`.

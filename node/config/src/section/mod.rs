@@ -16,6 +16,7 @@ pub(crate) mod pool;
 pub(crate) mod resource;
 pub(crate) mod resource_type;
 pub(crate) mod server;
+pub(crate) mod types;
 pub(crate) mod web;
 
 use toml::{Spanned, de::DeTable};
@@ -35,7 +36,7 @@ pub(crate) fn read(reading: &Reading, root: &Spanned<DeTable<'_>>) -> Draft {
         "a section [[heartbeat]] with kind = \"lan\" for each network that carries heartbeats",
     );
     let (types, defaults) = resource_type::read_all(file.tables("type", "[[type]]"));
-    let tree = resource_type::Types::new(reading, &types, &defaults);
+    let tree = types::Types::new(reading, &types, &defaults);
     let mut draft = Draft {
         cluster: file.table("cluster", "one section [cluster]").map(cluster::read),
         networks: file.tables("network", "[[network]]").into_iter().map(network::read).collect(),

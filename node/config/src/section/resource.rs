@@ -18,7 +18,8 @@ use crate::{
     reader::Section,
     section::{
         exec, floating_ip, policies,
-        resource_type::{Added, Known, Root, Types, value},
+        resource_type::value,
+        types::{Added, Known, Root, Types},
     },
 };
 
