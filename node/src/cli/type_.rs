@@ -95,7 +95,7 @@ pub fn one(shown: &TypeView, color: bool) -> String {
     text.push_str(&table(&["ATTRIBUTE", "KIND", "DEFAULT", "RANGE", "FROM", "MEANING"], &rows, color));
     if !shown.resources.is_empty() {
         let names: Vec<&str> = shown.resources.iter().map(|name| name.as_str()).collect();
-        text.push_str(&format!("\n\nResources of this type: {}", names.join(", ")));
+        text.push_str(&format!("\nResources of this type: {}", names.join(", ")));
     }
     text
 }

@@ -1,6 +1,9 @@
 //! A registry in memory behind the real service layer and the real gRPC face, and golden files.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod engine;
+pub mod program;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -211,11 +214,12 @@ impl Registry {
         detail: &str,
     ) {
         let said = ResourceReport { state: resource, detail: detail.into(), since: AT };
+        let config = &self.0.groups[&group.into()].config.as_ref().unwrap().value;
         let report = GroupReport {
             epoch,
             server: server.into(),
             state,
-            resources: BTreeMap::from([("app".into(), said)]),
+            resources: config.resources.keys().map(|name| (name.clone(), said.clone())).collect(),
             failed: None,
         };
         self.must(Author::Server(server.into()), None, Command::Report { group: group.into(), report });
@@ -319,7 +323,10 @@ impl FakeNode {
             if let (None, Some(vacated), true) =
                 (&entry.ownership.value.owner, entry.ownership.value.vacated.clone(), wanted)
             {
-                let to = vacated.to.unwrap_or_else(|| "kiki".into());
+                let servers = &entry.config.as_ref().unwrap().value.servers;
+                let first =
+                    || servers.iter().find(|server| registry.0.presence(server).is_some_and(|p| p.up));
+                let Some(to) = vacated.to.as_ref().or_else(first).cloned() else { continue };
                 registry.own(name.as_str(), to.as_str(), vacated.reason);
             }
         }
@@ -345,12 +352,16 @@ impl Node for FakeNode {
         author: Author,
         command: Command,
         reason: Option<Reason>,
-        _: Vec<(Key, Revision)>,
+        read: Vec<(Key, Revision)>,
     ) -> Result<Accepted, RegistryError> {
         if !self.quorum {
             return Err(RegistryError::NoQuorum("1 of 3 voters answers".into()));
         }
         let mut registry = self.registry.lock().unwrap();
+        if let Some((key, then)) = read.into_iter().find(|(key, then)| registry.0.revision_of(key) != *then) {
+            let now = registry.0.revision_of(&key);
+            return Err(tasuki_core::registry::Refusal::MovedOn { key, then, now }.into());
+        }
         let accepted = registry.command(author, tasuki::app::wall_now(), reason, command)?;
         if self.obliging {
             Self::oblige(&mut registry);
