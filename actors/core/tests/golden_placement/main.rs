@@ -22,7 +22,7 @@
 //! [`decide`]: tasuki_core::placement::plan::decide
 //! [`apply`]: tasuki_core::registry::apply
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod scenario;
 mod world;
