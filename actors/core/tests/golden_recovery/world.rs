@@ -45,6 +45,8 @@ pub struct World {
     /// What does not start, and what does not stop.
     no_start: BTreeSet<Spot>,
     no_stop: BTreeSet<Spot>,
+    /// What does not stop the next time only.
+    once: BTreeSet<Spot>,
     log: Vec<String>,
 }
 
@@ -59,6 +61,7 @@ impl World {
             running: BTreeSet::new(),
             no_start: BTreeSet::new(),
             no_stop: BTreeSet::new(),
+            once: BTreeSet::new(),
             log: Vec::new(),
         };
         let servers: Vec<ServerName> = config.servers.keys().cloned().collect();
@@ -94,6 +97,10 @@ impl World {
             }
             [resource, "does", "not", "stop", "on", server] => {
                 self.no_stop.insert(spot(resource, server));
+            }
+            [resource, "does", "not", "stop", "on", server, "once"] => {
+                self.no_stop.insert(spot(resource, server));
+                self.once.insert(spot(resource, server));
             }
             [resource, "can", "start", "on", server] => {
                 self.no_start.remove(&spot(resource, server));
@@ -292,6 +299,9 @@ impl World {
         };
         let spot = (server.clone(), resource.clone());
         let fails = if start { &self.no_start } else { &self.no_stop }.contains(&spot);
+        if !start && self.once.remove(&spot) {
+            self.no_stop.remove(&spot);
+        }
         let verb = if start { "start" } else { "stop" };
         self.say(format!("{server}: {verb} {resource}{}", if fails { " fails" } else { "" }));
         let place = (server.clone(), group.clone(), resource.clone());

@@ -493,6 +493,43 @@ fn r13_what_does_not_stop_for_a_restart_is_not_started_beside_and_is_tried_again
 }
 
 #[test]
+fn after_a_failed_stop_nothing_more_is_stopped_for_a_restart() {
+    let needs = |names: &[&str]| {
+        let mut one = resource(exec(), 0);
+        one.depends_on = Some(names.iter().map(|n| (*n).into()).collect());
+        one
+    };
+    let resources =
+        [("a", needs(&[])), ("a-user", needs(&["a"])), ("b", needs(&[])), ("b-user", needs(&["b"]))];
+    let config = GroupConfig {
+        resources: resources.into_iter().map(|(name, one)| (name.into(), one)).collect(),
+        ..group().config().clone()
+    };
+    let mut group = Lifecycle::new(config, &"kiki".into(), &Failures::default(), Timestamp(0));
+    play(
+        &mut group,
+        &[
+            (begin(&["a", "a-user", "b", "b-user"]), "report"),
+            (found(&["a", "b"], 1), "count m a, stop a-user, stop b-user, report"),
+            (Event::StopFailed("a-user".into(), "exit code 1".into()), "report"),
+            (stopped("b-user"), "report"),
+        ],
+    );
+    assert!(!group.is_restarting(&"b".into()));
+}
+
+#[test]
+fn what_is_about_to_be_restarted_is_not_steady() {
+    let now = |s: u64| Timestamp(s * 1_000_000_000);
+    let mut group = group();
+    group.on(begin(&["ip", "db", "watch"]), now(0));
+    group.on(Event::Ended("db".into(), String::new()), now(1));
+    group.on(started("db"), now(2));
+    group.on(found(&["db"], 1), now(70));
+    assert_eq!(group.on(Event::Tick, now(71)), []);
+}
+
+#[test]
 fn a_monitors_counters_start_again_once_it_is_well_and_its_target_has_been_up_long_enough() {
     let now = |s: u64| Timestamp(s * 1_000_000_000);
     let mut group = group();
