@@ -7,16 +7,19 @@ use std::{
     fs::File,
     io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{OnceLock, mpsc},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{io::AsyncReadExt, net::unix::pipe, time::timeout};
+use tokio::{
+    io::AsyncReadExt, net::unix::pipe, runtime::Handle, sync::oneshot, task::spawn_blocking, time::timeout,
+};
 
 use super::{
     ExecError, Launcher,
-    spawn::{Place, Run, describe},
+    spawn::{Begun, Place, Run, describe},
     wait_for_end,
 };
 use crate::process::{ProcessId, stat};
@@ -56,21 +59,22 @@ impl Launcher {
     /// # Errors
     /// When it could not be run, took too long, or was killed by a signal.
     pub async fn run_look(&self, look: Look<'_>) -> Result<Seen, ExecError> {
-        let run = Run {
-            command: look.command,
-            base: look.directory.unwrap_or(self.layout.data_dir()),
-            directory: look.directory,
-            user: look.user,
+        let order = Order {
+            command: look.command.to_vec(),
+            user: look.user.map(str::to_owned),
+            base: look.directory.unwrap_or(self.layout.data_dir()).to_owned(),
+            directory: look.directory.map(Path::to_owned),
+            nice: look.nice,
             environment: look.environment.clone(),
-            place: Place::WithNode { nice: look.nice },
         };
+        let what = order.command.join(" ");
         let mut printed = Vec::new();
-        match timeout(look.limit, to_its_end(&run, &mut printed)).await {
+        match timeout(look.limit, to_its_end(order, &what, &mut printed)).await {
             Ok(ended) => ended,
             Err(_) => {
                 let line = first_line(&printed);
                 let said = if line.is_empty() { String::new() } else { format!("; it printed: {line}") };
-                Err(ExecError::Timeout { what: format!("{}{said}", run.what()), limit: look.limit })
+                Err(ExecError::Timeout { what: format!("{what}{said}"), limit: look.limit })
             }
         }
     }
@@ -91,14 +95,76 @@ impl Drop for Leash {
     }
 }
 
-async fn to_its_end(run: &Run<'_>, printed: &mut Vec<u8>) -> Result<Seen, ExecError> {
-    let failed = || ExecError::io(run.what());
+/// What to run, for the thread that starts it.
+struct Order {
+    command: Vec<String>,
+    user: Option<String>,
+    base: PathBuf,
+    directory: Option<PathBuf>,
+    nice: i8,
+    environment: BTreeMap<String, String>,
+}
+
+/// A program that has begun, on its leash. In this order when both are dropped.
+struct Leashed {
+    leash: Leash,
+    begun: Begun,
+}
+
+impl Order {
+    fn run(&self) -> Run<'_> {
+        Run {
+            command: &self.command,
+            base: &self.base,
+            directory: self.directory.as_deref(),
+            user: self.user.as_deref(),
+            environment: self.environment.clone(),
+            place: Place::WithNode { nice: self.nice },
+        }
+    }
+
+    /// Begins elsewhere than on the runtime's threads, which renew the lease: looks come often, and
+    /// finding a program waits for its disk.
+    async fn begin_elsewhere(self, what: &str, output: File) -> Result<Leashed, ExecError> {
+        let gone = |_| ExecError::io(what)(io::Error::other("the thread that starts looks is gone"));
+        let found = spawn_blocking(move || self.run().find_program().map(|program| (self, program)));
+        let (order, program) = found.await.map_err(|_| gone(()))??;
+        let (tell, begun) = oneshot::channel();
+        let runtime = Handle::current();
+        let work: Work = Box::new(move || {
+            let _inside = runtime.enter();
+            let begun = order.run().begin_as(&program, output);
+            let leashed = begun.map(|begun| Leashed { leash: Leash(begun.id), begun });
+            let _unwanted_it_is_dropped_and_so_killed = tell.send(leashed);
+        });
+        starter().and_then(|starter| starter.send(work).ok()).ok_or_else(|| gone(()))?;
+        begun.await.map_err(|_| gone(()))?
+    }
+}
+
+/// What the starting thread is given to do.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The thread that starts looks: always the same one, which never ends, because a program that ends
+/// with its node ends with the thread that started it. `None` when no thread could be had.
+fn starter() -> Option<&'static mpsc::Sender<Work>> {
+    static STARTER: OnceLock<Option<mpsc::Sender<Work>>> = OnceLock::new();
+    let start = || {
+        let (give, work) = mpsc::channel::<Work>();
+        let thread = std::thread::Builder::new().name("looks".to_owned());
+        thread.spawn(move || work.iter().for_each(|work| work())).ok().map(|_| give)
+    };
+    STARTER.get_or_init(start).as_ref()
+}
+
+async fn to_its_end(order: Order, what: &str, printed: &mut Vec<u8>) -> Result<Seen, ExecError> {
+    let failed = || ExecError::io(what);
     let (output, writer) = io::pipe().map_err(failed())?;
-    let begun = run.begin(File::from(OwnedFd::from(writer)))?;
-    let id = begun.id;
-    let mut child = None; // declared before the leash, so dropped after it
-    let leash = Leash(id);
     let mut output = pipe::Receiver::from_owned_fd(OwnedFd::from(output)).map_err(failed())?;
+    let begun = order.begin_elsewhere(what, File::from(OwnedFd::from(writer))).await?;
+    let id = begun.begun.id;
+    let mut child = None; // declared before the leash, so dropped after it
+    let Leashed { leash, begun } = begun;
     let child = child.insert(begun.executed().await?);
     if let Some(process) = id.and_then(|id| id.open()) {
         tokio::select! {
@@ -116,7 +182,7 @@ async fn to_its_end(run: &Run<'_>, printed: &mut Vec<u8>) -> Result<Seen, ExecEr
             let line = first_line(printed);
             let output = if line.is_empty() { line } else { format!("; it printed: {line}") };
             debug_assert!(status.signal().is_some());
-            Err(ExecError::Failed { what: run.what(), how: describe(status), output })
+            Err(ExecError::Failed { what: what.to_owned(), how: describe(status), output })
         }
     }
 }

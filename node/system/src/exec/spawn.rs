@@ -65,7 +65,11 @@ impl Run<'_> {
 
     /// Makes the process, in its place.
     pub(super) fn begin(&self, output: fs::File) -> Result<Begun, ExecError> {
-        let program = self.find_program()?;
+        self.begin_as(&self.find_program()?, output)
+    }
+
+    /// The same, with the program that was found.
+    pub(super) fn begin_as(&self, program: &Path, output: fs::File) -> Result<Begun, ExecError> {
         let what = self.what();
         let failed = |source| ExecError::Io { what: what.clone(), source };
         if let Place::Cell(cell) = self.place {
@@ -112,7 +116,8 @@ impl Run<'_> {
         given.or_else(|| std::env::var("PATH").ok()).unwrap_or_else(|| DEFAULT_PATH.to_owned())
     }
 
-    fn find_program(&self) -> Result<PathBuf, ExecError> {
+    /// Where the program is. May wait for a disk.
+    pub(super) fn find_program(&self) -> Result<PathBuf, ExecError> {
         let name = Path::new(self.command.first().map_or("", String::as_str));
         if name.components().count() == 1 && name.is_relative() && !name.starts_with(".") {
             let path = self.path();
