@@ -59,7 +59,12 @@ fn step() -> impl Strategy<Value = Step> {
     let group = prop_oneof![9 => 0usize..5, 1 => Just(5)];
     let read = option::weighted(0.3, (0usize..40, prop::bool::weighted(0.8)));
     let choices = (any::<u8>(), any::<u8>());
-    (0u8..25, server, group, off, choices, read, prop::bool::weighted(0.02)).prop_map(
+    // Ownerships come and go, servers less often.
+    let what = prop_oneof![
+        2 => 0u8..25,
+        3 => prop::sample::select(vec![3, 9, 10, 11, 12, 12, 13, 13, 14, 15, 16, 17, 20, 21, 22, 23]),
+    ];
+    (what, server, group, off, choices, read, prop::bool::weighted(0.02)).prop_map(
         |(what, server, group, off, (choice, more), read, foreign)| Step {
             what,
             server,
@@ -213,9 +218,8 @@ fn near(right: u64, off: i8) -> u64 {
 }
 
 fn command(state: &State, step: &Step, now: u64) -> Command {
-    let server: ServerName = SERVERS[step.server].into();
-    let group: GroupName = GROUPS[step.group].into();
     let bit = |n: u8| step.choice >> n & 1 == 1;
+    let (group, server) = subject(state, step);
     let ownership = state.groups.get(&group).map(|g| g.ownership.value.clone()).unwrap_or_default();
     let epoch = Epoch(near(ownership.epoch.0, step.off));
     let incarnation = state.presence(&server).map_or(Incarnation(0), |p| p.incarnation);
@@ -315,6 +319,30 @@ fn command(state: &State, step: &Step, now: u64) -> Command {
             resource: "db".into(),
             action: if bit(0) { FinalAction::Stop } else { FinalAction::None },
         },
+    }
+}
+
+/// The group and the server that a command is about: mostly such that it makes sense.
+fn subject(state: &State, step: &Step) -> (GroupName, ServerName) {
+    let server: ServerName = SERVERS[step.server].into();
+    let group: GroupName = GROUPS[step.group].into();
+    let names = |owned: bool| {
+        let groups = state.groups.iter().filter(move |(_, g)| g.ownership.value.owner.is_some() == owned);
+        groups.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let near = |names: Vec<GroupName>| names.get(usize::from(step.more) % names.len().max(1)).cloned();
+    match step.what {
+        _ if step.choice & 28 == 28 => (group, server),
+        12 | 13 => {
+            let group = near(names(false)).unwrap_or(group);
+            let config = state.groups.get(&group).and_then(|entry| entry.config.as_ref());
+            let listed = config.map(|config| config.value.servers.clone()).unwrap_or_default();
+            let up = |name: &&ServerName| state.presence(name).is_some_and(|p| p.up);
+            let server = listed.iter().cycle().skip(step.server).take(listed.len()).find(up).cloned();
+            (group, server.unwrap_or_else(|| SERVERS[step.server].into()))
+        }
+        10 | 11 | 14..=17 | 19..=21 | 23 => (near(names(true)).unwrap_or(group), server),
+        _ => (group, server),
     }
 }
 
@@ -419,7 +447,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(250))]
 
     #[test]
     fn apply_is_deterministic(steps in steps()) {
