@@ -4,7 +4,10 @@
 //! another default or a narrower range, but not another kind: whoever reads the attribute of a
 //! base type can rely on what it finds.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::{
     AttributeConfig, TypeConfig, Value, ValueKind,
@@ -298,42 +301,47 @@ impl TypeTree {
 
     /// Every attribute of a type, inherited ones too, in the order of their names.
     #[must_use]
-    pub fn attributes(&self, name: &TypeName) -> Vec<Attribute> {
-        let ancestry = self.ancestry(name);
-        let mut found: BTreeMap<String, Attribute> = built_in::ATTRIBUTES
-            .iter()
-            .filter(|attribute| attribute.is_on(&ancestry))
-            .map(|attribute| (attribute.name.to_owned(), attribute.seen()))
-            .collect();
-        for type_name in ancestry.iter().rev() {
-            let type_name = TypeName::from(*type_name);
-            let own = self.types.get(&type_name).map(|node| &node.own);
-            for (name, config) in own.into_iter().flatten() {
-                match found.get_mut(name) {
-                    Some(inherited) => inherited.change(&type_name, config),
-                    None => {
-                        found.insert(name.clone(), Attribute::added(name, &type_name, config));
-                    }
-                }
-            }
-        }
-        found.into_values().collect()
+    pub fn attributes(&self, type_name: &TypeName) -> Vec<Attribute> {
+        let ancestry = self.ancestry(type_name);
+        let built_in = built_in::ATTRIBUTES.iter().map(|attribute| attribute.name);
+        let names: BTreeSet<&str> = built_in.chain(self.own_names(&ancestry)).collect();
+        names.into_iter().filter_map(|name| self.inherited(&ancestry, name)).collect()
     }
 
     /// One attribute of a type.
     #[must_use]
     pub fn attribute(&self, type_name: &TypeName, name: &str) -> Option<Attribute> {
-        self.attributes(type_name).into_iter().find(|attribute| attribute.name == name)
+        self.inherited(&self.ancestry(type_name), name)
+    }
+
+    /// What users' types on the way to the root add or change.
+    fn own_names<'a>(&'a self, ancestry: &'a [&str]) -> impl Iterator<Item = &'a str> {
+        let nodes = ancestry.iter().filter_map(|name| self.types.get(&TypeName::from(*name)));
+        nodes.flat_map(|node| node.own.keys().map(String::as_str))
+    }
+
+    /// From the root down: who brings the attribute, and who changes it.
+    fn inherited(&self, ancestry: &[&str], name: &str) -> Option<Attribute> {
+        let mut found = built_in::attribute(name).filter(|a| a.is_on(ancestry)).map(BuiltIn::seen);
+        for type_name in ancestry.iter().rev().map(|name| TypeName::from(*name)) {
+            let Some(config) = self.types.get(&type_name).and_then(|node| node.own.get(name)) else {
+                continue;
+            };
+            match &mut found {
+                Some(inherited) => inherited.change(&type_name, config),
+                None => found = Some(Attribute::added(name, &type_name, config)),
+            }
+        }
+        found
     }
 
     /// The defaults that users' types give to built-in attributes: what holds where a resource of
     /// this type says nothing.
     #[must_use]
     pub fn presets(&self, type_name: &TypeName) -> BTreeMap<String, Value> {
-        let changed = |attribute: &Attribute| {
-            built_in::attribute(&attribute.name).is_some() && attribute.changed_by.is_some()
-        };
-        let attributes = self.attributes(type_name).into_iter().filter(changed);
+        let ancestry = self.ancestry(type_name);
+        let changed = self.own_names(&ancestry).filter(|name| built_in::attribute(name).is_some());
+        let attributes = changed.filter_map(|name| self.inherited(&ancestry, name));
         attributes.filter_map(|attribute| Some((attribute.name, attribute.default?))).collect()
     }
 
@@ -365,10 +373,10 @@ impl TypeTree {
         let mut errors: Vec<AttributeError> =
             given.iter().filter_map(|(name, value)| self.check_value(type_name, name, value).err()).collect();
         let mut values = BTreeMap::new();
-        for attribute in self.attributes(type_name) {
-            if built_in::attribute(&attribute.name).is_some() {
-                continue;
-            }
+        let ancestry = self.ancestry(type_name);
+        let own: BTreeSet<&str> =
+            self.own_names(&ancestry).filter(|name| built_in::attribute(name).is_none()).collect();
+        for attribute in own.into_iter().filter_map(|name| self.inherited(&ancestry, name)) {
             match given.get(&attribute.name).or(attribute.default.as_ref()) {
                 Some(value) => {
                     values.insert(attribute.name, value.clone());
