@@ -167,7 +167,7 @@ async fn resources_are_added_changed_and_taken_out() {
     assert_eq!((api.type_name.as_str(), api.cardinality), ("webapp", Cardinality::Number(2)));
     assert!(state.groups.contains_key(&"api#2".into()));
 
-    cluster.ok(&["resource", "modify", "api", "--attr", "load=7", "--attr", "check_interval=10s"]).await;
+    cluster.ok(&["resource", "modify", "api", "--attr", "load=7", "--attr", "auto_start=never"]).await;
     assert_eq!(cluster.state().definitions[&"api".into()].value.load, 7);
     let wrong = cluster.refused(&["resource", "modify", "api", "--attr", "laod=7"], 1, "TSK-1650").await;
     assert!(wrong.err.contains("`load`"), "{wrong:?}");
@@ -175,6 +175,7 @@ async fn resources_are_added_changed_and_taken_out() {
 
     cluster.ok(&["resource", "disable", "api"]).await;
     assert!(!cluster.state().definitions[&"api".into()].value.enabled);
+    cluster.ok(&["resource", "stop", "api"]).await;
     cluster.refused(&["resource", "start", "api"], 4, "TSK-1617").await;
     cluster.ok(&["resource", "enable", "api"]).await;
     assert!(cluster.state().definitions[&"api".into()].value.enabled);

@@ -125,12 +125,17 @@ pub fn engine_config() -> ClusterConfig {
     config.resources.insert("db".into(), definition("exec", Cardinality::Number(2)));
     let mut shop = definition("webapp", Cardinality::Number(1));
     shop.server_pools = vec!["front".into()];
+    shop.resource.type_name = Some("webapp".into());
+    shop.resource.attributes = BTreeMap::from([("PORT".into(), "80".into()), ("SITE".into(), "a".into())]);
     shop.attributes =
         BTreeMap::from([("port".into(), Value::Integer(80)), ("site".into(), Value::String("a".into()))]);
     config.resources.insert("Shop".into(), shop);
     let ping = MonitorKind::Ip { addresses: vec!["192.0.2.1".parse().unwrap()] };
     config.monitors.insert("ping".into(), monitor(ping, None, RecoveryTarget::Cluster));
-    let pid = monitor(MonitorKind::Pid, Some("app"), RecoveryTarget::Resource("app".into()));
+    let pid = MonitorConfig {
+        timing: MonitorTiming::WhileActive,
+        ..monitor(MonitorKind::Pid, Some("app"), RecoveryTarget::Resource("app".into()))
+    };
     config.monitors.insert("app-watch".into(), pid);
     config
 }

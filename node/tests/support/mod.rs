@@ -318,12 +318,17 @@ impl FakeNode {
                 let released = Command::Released { group: name.clone(), epoch, server: owner.clone() };
                 registry.must(Author::Server(owner), None, released);
             }
-            let entry = &registry.0.groups[&name];
+            // What the configuration no longer has is gone once it is released.
+            let Some((entry, config)) =
+                registry.0.groups.get(&name).and_then(|e| Some((e, e.config.as_ref()?)))
+            else {
+                continue;
+            };
             let wanted = entry.target.value == tasuki_core::registry::state::Target::Online;
             if let (None, Some(vacated), true) =
                 (&entry.ownership.value.owner, entry.ownership.value.vacated.clone(), wanted)
             {
-                let servers = &entry.config.as_ref().unwrap().value.servers;
+                let servers = &config.value.servers;
                 let first =
                     || servers.iter().find(|server| registry.0.presence(server).is_some_and(|p| p.up));
                 let Some(to) = vacated.to.as_ref().or_else(first).cloned() else { continue };

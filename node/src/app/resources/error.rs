@@ -41,7 +41,7 @@ pub enum ResourceError {
         group: GroupName,
     },
     /// All that there is runs.
-    #[error("every instance of {0} that could be meant is wanted online already")]
+    #[error("every instance of {0} that could be meant runs already")]
     NothingToStart(ResourceName),
     /// Nothing of it runs.
     #[error("no instance of {0} that could be meant runs, or is wanted online")]

@@ -204,7 +204,7 @@ pub enum PoolVerb {
 /// Attributes with their values.
 #[derive(Clone, Debug, Args)]
 pub struct Attributes {
-    /// An attribute, like check_interval=10s; `tasuki type show TYPE` shows them
+    /// An attribute, like load=3; `tasuki type show TYPE` shows them
     #[arg(long = "attr", value_name = "KEY=VALUE", value_parser = attribute)]
     pub attributes: Vec<(String, String)>,
 }
@@ -212,7 +212,7 @@ pub struct Attributes {
 /// At least one attribute with its value.
 #[derive(Clone, Debug, Args)]
 pub struct SomeAttributes {
-    /// An attribute, like check_interval=10s; an empty value is that of its type
+    /// An attribute, like load=3; an empty value is that of its type
     #[arg(long = "attr", value_name = "KEY=VALUE", value_parser = attribute, required = true)]
     pub attributes: Vec<(String, String)>,
 }
@@ -268,7 +268,7 @@ pub struct Editing {
 fn attribute(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not KEY=VALUE, like check_interval=10s")),
+        _ => Err(format!("{text:?} is not KEY=VALUE, like load=3")),
     }
 }
 
