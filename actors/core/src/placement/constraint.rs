@@ -36,7 +36,7 @@ pub enum Rejection {
         /// Which.
         pool: PoolName,
     },
-    /// An exclusive group is there, and the two do not share a server.
+    /// An exclusive group is there or goes there now, and the two do not share a server.
     Exclusive {
         /// Which.
         group: GroupName,
@@ -67,7 +67,9 @@ impl fmt::Display for Rejection {
             Self::OtherPool { pool } => {
                 write!(f, "it is in server pool {pool}, which is none of the group's")
             }
-            Self::Exclusive { group } => write!(f, "it has {group}, and the two do not share a server"),
+            Self::Exclusive { group } => {
+                write!(f, "it has or gets {group}, and the two do not share a server")
+            }
             Self::NotUpThere { named } => {
                 write!(f, "{named} is not up there, and must be on the same server")
             }

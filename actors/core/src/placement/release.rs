@@ -21,7 +21,8 @@ use crate::{
         Command, Key,
         command::Charge,
         state::{
-            ClusterMode, FailedResource, FailureKind, GroupReport, GroupState, ServerMode, StartEvent, Target,
+            ClusterMode, FailedResource, FailureKind, GroupReport, GroupState, Presence, ServerMode,
+            StartEvent, Target,
         },
     },
 };
@@ -216,14 +217,18 @@ impl<'b, 'a> Releases<'b, 'a> {
     /// It shares its server with what it avoids, and a server has joined since.
     fn disperse(&self, unit: UnitId, config: &GroupConfig, owner: ServerId) -> Option<Release> {
         let of = &self.board.snapshot.units[unit];
+        let newer = |presence: &Presence| presence.started > of.entry.ownership.modified;
+        if !self.board.snapshot.servers.iter().any(|server| server.presence.is_some_and(newer)) {
+            return None;
+        }
         of.start.iter().find_map(|(target, kind)| {
             let StartKind::Dispersion { active: true, intermediate } = *kind else { return None };
             let avoids = self.board.first_up(*target, unit, Some(owner), intermediate)?.unit;
             let candidates =
                 self.board.candidates(unit, StartEvent::Start).into_iter().filter(|(server, _)| {
                     let presence = self.board.snapshot.servers[*server].presence;
-                    presence.is_some_and(|presence| presence.started > of.entry.ownership.modified)
-                        && self.board.members(*target, unit, Some(*server)).next().is_none()
+                    presence.is_some_and(newer)
+                        && !self.board.has_or_gets_any(*target, unit, *server)
                         && self.board.dependencies_hold(unit, *server).is_ok()
                 });
             let joined: Vec<(ServerId, usize)> = candidates.collect();

@@ -180,7 +180,9 @@ pub(super) fn verdict(
     let chosen = vacated.and_then(|vacated| vacated.to.as_ref());
     let holds = |server: ServerId| board.dependencies_hold(unit, server).is_ok();
     if !servers.iter().any(|(server, _)| holds(*server)) {
-        let order: Vec<ServerId> = board.rank(unit, &servers, chosen).into_iter().map(|(_, s)| s).collect();
+        let is_chosen = |server: &ServerId| chosen == Some(board.snapshot.servers[*server].name);
+        let mut order: Vec<ServerId> = servers.iter().map(|(server, _)| *server).collect();
+        order.sort_by_key(|server| !is_chosen(server)); // stable: the list's order stays
         let (needed, waiting) = board.wake_for_hard(unit, &order, reach);
         return match waiting {
             Some(_) if !needed.is_empty() => Verdict::Wakes { needed },

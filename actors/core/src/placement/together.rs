@@ -201,6 +201,15 @@ impl Board<'_> {
         }
     }
 
+    /// Whether a member of a target is on a server, or may come there in a moment.
+    pub(super) fn has_or_gets_any(&self, target: TargetId, unit: UnitId, server: ServerId) -> bool {
+        self.members(target, unit, Some(server)).next().is_some()
+            || self.snapshot.targets[target].members.iter().any(|member| {
+                let comes = member.unit != unit && self.may_start(member.unit);
+                comes && self.lists(member.unit, server).is_ok() && self.allows(member.unit, server).is_ok()
+            })
+    }
+
     /// Whether a member of a target is on a server (or on any), or, other than these, may come there.
     fn has_or_gets(
         &self,

@@ -41,16 +41,18 @@ impl Reach {
     /// Looks at all units, those that others need first.
     pub(in crate::placement) fn new(board: &Board<'_>) -> Self {
         let count = board.snapshot.units.len();
-        if board.snapshot.targets.is_empty() {
-            return Self { order: (0..count).collect(), circle: Vec::new(), servers: Vec::new() };
+        let vacant: Vec<UnitId> = (0..count).filter(|unit| board.vacant(*unit)).collect();
+        if vacant.iter().all(|unit| board.snapshot.units[*unit].start.is_empty()) {
+            return Self { order: vacant, circle: Vec::new(), servers: Vec::new() };
         }
+        let matters = matters(board, &vacant);
         let waits = |kind: &StartKind| {
             matches!(kind, StartKind::Hard { .. } | StartKind::Weak { concurrent: false, .. })
         };
-        let circle = Order::of(&graph(board, waits)).circle;
+        let circle = Order::of(&graph(board, &matters, waits)).circle;
         let any = |kind: &StartKind| !matches!(kind, StartKind::Pullup { .. });
-        let order: Vec<UnitId> =
-            Order::of(&graph(board, any)).nodes.into_iter().filter(|node| *node < count).collect();
+        let nodes = Order::of(&graph(board, &matters, any)).nodes.into_iter();
+        let order: Vec<UnitId> = nodes.filter(|node| *node < count && matters[*node]).collect();
         let mut reach = Self { order: Vec::new(), circle, servers: vec![Vec::new(); count] };
         for unit in &order {
             reach.servers[*unit] = reach.of(board, *unit);
@@ -121,14 +123,35 @@ impl Reach {
     }
 }
 
+/// Units, then targets: whether they are vacant, or vacant ones ask for them, in however many steps.
+fn matters(board: &Board<'_>, vacant: &[UnitId]) -> Vec<bool> {
+    let (units, targets) = (&board.snapshot.units, &board.snapshot.targets);
+    let mut matters = vec![false; units.len() + targets.len()];
+    let mut left = vacant.to_vec();
+    while let Some(unit) = left.pop() {
+        matters[unit] = true;
+        for (target, _) in &units[unit].start {
+            if !std::mem::replace(&mut matters[units.len() + target], true) {
+                left.extend(
+                    targets[*target].members.iter().map(|member| member.unit).filter(|id| !matters[*id]),
+                );
+            }
+        }
+    }
+    matters
+}
+
 /// Units, then targets: a unit leads to what it names, a target to its members.
-fn graph(board: &Board<'_>, counts: impl Fn(&StartKind) -> bool) -> Vec<Vec<usize>> {
+fn graph(board: &Board<'_>, matters: &[bool], counts: impl Fn(&StartKind) -> bool) -> Vec<Vec<usize>> {
     let count = board.snapshot.units.len();
-    let units = board.snapshot.units.iter().map(|unit| {
-        unit.start.iter().filter(|(_, kind)| counts(kind)).map(|(target, _)| count + target).collect()
+    let units = board.snapshot.units.iter().enumerate().map(|(id, unit)| {
+        let start = unit.start.iter().filter(|(_, kind)| matters[id] && counts(kind));
+        start.map(|(target, _)| count + target).collect()
     });
-    let targets =
-        board.snapshot.targets.iter().map(|target| target.members.iter().map(|member| member.unit).collect());
+    let targets = board.snapshot.targets.iter().enumerate().map(|(id, target)| {
+        let members = target.members.iter().filter(|_| matters[count + id]);
+        members.map(|member| member.unit).collect()
+    });
     units.chain(targets).collect()
 }
 
