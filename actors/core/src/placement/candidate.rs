@@ -86,20 +86,21 @@ impl Rank {
     /// The rule by which this one is better than another.
     pub(super) fn better_by(&self, other: &Self) -> Option<Rule> {
         let rules = [
-            (Rule::Chosen, self.not_chosen < other.not_chosen, self.not_chosen == other.not_chosen),
-            (Rule::Exclusive, self.shares < other.shares, self.shares == other.shares),
-            (Rule::HandedOn, self.handed_on < other.handed_on, self.handed_on == other.handed_on),
-            (Rule::Siblings, self.siblings < other.siblings, self.siblings == other.siblings),
-            (Rule::Others, self.stranded < other.stranded, self.stranded == other.stranded),
-            (Rule::Weak, self.apart < other.apart, self.apart == other.apart),
-            (Rule::Dispersion, self.crowded < other.crowded, self.crowded == other.crowded),
-            (Rule::Attraction, self.away < other.away, self.away == other.away),
-            (Rule::ListOrder, self.position < other.position, self.position == other.position),
-            (Rule::FirstRisen, self.rose < other.rose, self.rose == other.rose),
-            (Rule::Load, self.load < other.load, self.load == other.load),
-            (Rule::Number, self.number < other.number, self.number == other.number),
+            (Rule::Chosen, self.not_chosen.cmp(&other.not_chosen)),
+            (Rule::Exclusive, self.shares.cmp(&other.shares)),
+            (Rule::HandedOn, self.handed_on.cmp(&other.handed_on)),
+            (Rule::Siblings, self.siblings.cmp(&other.siblings)),
+            (Rule::Others, self.stranded.cmp(&other.stranded)),
+            (Rule::Weak, self.apart.cmp(&other.apart)),
+            (Rule::Dispersion, self.crowded.cmp(&other.crowded)),
+            (Rule::Attraction, self.away.cmp(&other.away)),
+            (Rule::ListOrder, self.position.cmp(&other.position)),
+            (Rule::FirstRisen, self.rose.cmp(&other.rose)),
+            (Rule::Load, self.load.cmp(&other.load)),
+            (Rule::Number, self.number.cmp(&other.number)),
         ];
-        rules.iter().find(|(_, _, same)| !same).and_then(|(rule, better, _)| better.then_some(*rule))
+        let (rule, order) = rules.into_iter().find(|(_, order)| order.is_ne())?;
+        order.is_lt().then_some(rule)
     }
 }
 
@@ -211,4 +212,45 @@ pub fn handed_on(entry: &GroupEntry, server: &ServerName) -> u32 {
     let by_resource = failures.counts.values().filter_map(|by| by.get(server));
     let by_monitor = failures.monitors.values().filter_map(|by| by.get(server));
     by_resource.chain(by_monitor).map(|count| count.failovers).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One rank for each rule, worse than the default by that rule alone, in the order of the rules.
+    fn worse() -> Vec<(Rule, Rank)> {
+        let best = Rank::default;
+        vec![
+            (Rule::Chosen, Rank { not_chosen: true, ..best() }),
+            (Rule::Exclusive, Rank { shares: true, ..best() }),
+            (Rule::HandedOn, Rank { handed_on: 1, ..best() }),
+            (Rule::Siblings, Rank { siblings: 1, ..best() }),
+            (Rule::Others, Rank { stranded: 1, ..best() }),
+            (Rule::Weak, Rank { apart: 1, ..best() }),
+            (Rule::Dispersion, Rank { crowded: 1, ..best() }),
+            (Rule::Attraction, Rank { away: 1, ..best() }),
+            (Rule::ListOrder, Rank { position: 1, ..best() }),
+            (Rule::FirstRisen, Rank { rose: Revision(1), ..best() }),
+            (Rule::Load, Rank { load: 1, ..best() }),
+            (Rule::Number, Rank { number: 1, ..best() }),
+        ]
+    }
+
+    #[test]
+    fn an_earlier_rule_decides_before_a_later_one_and_is_the_one_that_is_named() {
+        let ranks = worse();
+        for (earlier, (rule, by_earlier)) in ranks.iter().enumerate() {
+            assert_eq!(Rank::default().better_by(by_earlier), Some(*rule));
+            assert_eq!(by_earlier.better_by(&Rank::default()), None);
+            for (_, by_later) in &ranks[earlier + 1..] {
+                assert!(by_later < by_earlier, "{by_later:?} {by_earlier:?}");
+                assert_eq!(by_later.better_by(by_earlier), Some(*rule));
+            }
+        }
+        assert!(
+            ranks.iter().map(|(rule, _)| rule).is_sorted(),
+            "rules stand in the order in which they decide"
+        );
+    }
 }

@@ -79,9 +79,11 @@ impl fmt::Display for Rejection {
     }
 }
 
+/// One thing that must hold of a server for a unit.
+type Must = fn(&Board<'_>, UnitId, ServerId) -> Result<(), Rejection>;
+
 /// What must hold of a server whatever else runs, in the order in which it is asked.
-const LASTING: [fn(&Board<'_>, UnitId, ServerId) -> Result<(), Rejection>; 6] =
-    [joined, up, stays, renews, in_pool, exclusive];
+const LASTING: [Must; 6] = [joined, up, stays, renews, in_pool, exclusive];
 
 impl Board<'_> {
     /// Whether a server of the unit's list could take it, dependencies left out.
