@@ -297,6 +297,15 @@ proptest! {
         }
     }
 
+    #[test]
+    fn any_text_at_all_is_read_without_panic(text in "\\PC{0,200}") {
+        let _ = parse(&text, "noise.toml").map_err(|errors| errors.to_string());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
     /// An edit touches what it names, and nothing else.
     #[test]
     fn an_edit_changes_what_it_names(config in whole(), pick in 0usize..9, word in "[a-z]{1,9}") {
@@ -316,10 +325,5 @@ proptest! {
         }
         let pool = edit_define(&config, Kind::Pool, "another", &change).unwrap();
         prop_assert_eq!(edit_delete(&pool, Kind::Pool, "another").unwrap(), config);
-    }
-
-    #[test]
-    fn any_text_at_all_is_read_without_panic(text in "\\PC{0,200}") {
-        let _ = parse(&text, "noise.toml").map_err(|errors| errors.to_string());
     }
 }

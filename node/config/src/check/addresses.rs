@@ -9,7 +9,7 @@ use crate::{
     draft::{Draft, FloatingIpDraft, KindDraft, NetworkDraft, label},
     net::Subnet,
     problem::Code,
-    source::Reading,
+    source::{Reading, Span},
 };
 
 /// Who has an address.
@@ -17,7 +17,7 @@ use crate::{
 struct User {
     /// As an error names it: `server kiki`, `floating address web-ip`.
     label: String,
-    line: String,
+    span: Span,
     /// Floating addresses of one resource may repeat: only one of them is up at any time.
     resource: Option<usize>,
 }
@@ -64,10 +64,9 @@ fn claim(
     label: String,
     resource: Option<usize>,
 ) {
-    let line = reading.source.in_line(&address.span());
     let ip = *address.get_ref();
     let Some(first) = users.get(&ip) else {
-        users.insert(ip, User { label, line, resource });
+        users.insert(ip, User { label, span: address.span(), resource });
         return;
     };
     if resource.is_some() && first.resource == resource {
@@ -85,7 +84,7 @@ fn claim(
     };
     let problem = reading
         .problem(Code::DuplicateAddress, &address.span(), message)
-        .found(format!("`{ip}`, first used{}", first.line))
+        .found(format!("`{ip}`, first used{}", reading.source.in_line(&first.span)))
         .expected("an address that nothing else has")
         .remedy(remedy);
     reading.add(problem);

@@ -32,16 +32,17 @@ pub(crate) fn render(sheets: &[Sheet]) -> String {
 /// The sections of the file, in its order.
 pub(crate) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
     let tree = TypeTree::new(&config.types).unwrap_or_else(|_| TypeTree::built_in());
+    let words = resource::type_words(&tree);
     let mut sheets = settings::sheets(config);
     sheets.extend(config.types.iter().map(|(name, config)| types::sheet(name, config)));
     sheets.extend(config.pools.iter().map(|(name, pool)| settings::pool(name, pool)));
     for (name, group) in &config.groups {
         sheets.push(group_sheet(name.as_str(), group));
         let members = group.resources.iter();
-        sheets.extend(members.map(|(name, member)| resource::member(name, member, &config.settings, &tree)));
+        sheets.extend(members.map(|(name, member)| resource::member(name, member, &config.settings, &words)));
     }
     let alone = config.resources.iter();
-    sheets.extend(alone.map(|(name, resource)| resource::alone(name, resource, &config.settings, &tree)));
+    sheets.extend(alone.map(|(name, resource)| resource::alone(name, resource, &config.settings, &words)));
     sheets.extend(config.monitors.iter().map(|(name, monitor)| monitor::sheet(name, monitor)));
     sheets
 }

@@ -27,21 +27,23 @@ use crate::{
     },
 };
 
+type Types = BTreeMap<TypeName, TypeWords>;
+
 /// A resource of a group.
 pub(super) fn member(
     name: &ResourceName,
     resource: &ResourceConfig,
     settings: &ClusterSettings,
-    tree: &TypeTree,
+    types: &Types,
 ) -> Sheet {
     let type_name = resource.type_name.clone().unwrap_or_else(|| resource.kind.type_name().into());
-    let mut sheet = begin("[[group.resource]]", name, &type_name, resource, tree);
+    let mut sheet = begin("[[group.resource]]", name, &type_name, resource, types);
     kind(&mut sheet, resource, settings);
     if let Some(depends_on) = &resource.depends_on {
         sheet.pair("depends_on", texts(depends_on.iter().map(|name| name.as_str())));
     }
     policies(&mut sheet, resource, false);
-    attributes(&mut sheet, &type_name, resource, tree);
+    attributes(&mut sheet, &type_name, resource, types);
     sheet
 }
 
@@ -50,10 +52,10 @@ pub(super) fn alone(
     name: &ResourceName,
     definition: &ResourceDefinition,
     settings: &ClusterSettings,
-    tree: &TypeTree,
+    types: &Types,
 ) -> Sheet {
     let resource = &definition.resource;
-    let mut sheet = begin("[[resource]]", name, &definition.type_name, resource, tree);
+    let mut sheet = begin("[[resource]]", name, &definition.type_name, resource, types);
     if definition.cardinality != Cardinality::Local {
         let cardinality = match definition.cardinality {
             Cardinality::Number(number) => number.to_string(),
@@ -77,7 +79,7 @@ pub(super) fn alone(
     dependencies(&mut sheet, &definition.start, &definition.stop);
     kind(&mut sheet, resource, settings);
     policies(&mut sheet, resource, true);
-    attributes(&mut sheet, &definition.type_name, resource, tree);
+    attributes(&mut sheet, &definition.type_name, resource, types);
     sheet
 }
 
@@ -86,20 +88,39 @@ fn begin(
     name: &ResourceName,
     type_name: &TypeName,
     resource: &ResourceConfig,
-    tree: &TypeTree,
+    types: &Types,
 ) -> Sheet {
     let mut sheet = Sheet::named(header, name.as_str());
     sheet.text("type", type_name.as_str());
-    sheet.presets = presets(tree, type_name);
+    sheet.presets = types.get(type_name).map(|words| words.presets.clone()).unwrap_or_default();
     sheet.optional_text("comment", &resource.comment);
     sheet
 }
 
-/// What a resource of this type has where it says nothing, as far as user types decide that.
-fn presets(tree: &TypeTree, type_name: &TypeName) -> BTreeMap<String, String> {
-    let added = tree.attributes(type_name).into_iter().filter(|one| built_in::attribute(&one.name).is_none());
-    let added = added.filter_map(|attribute| Some((attribute.name, attribute.default?)));
-    added.chain(tree.presets(type_name)).map(|(name, default)| (name, value(&default))).collect()
+/// What the writer must know of a type.
+#[derive(Default)]
+pub(super) struct TypeWords {
+    /// What its resources have where they say nothing, as far as user types decide that.
+    presets: BTreeMap<String, String>,
+    /// The attributes that user types add.
+    added: Vec<(String, ValueKind)>,
+}
+
+/// All types: there are few of them, and many resources.
+pub(super) fn type_words(tree: &TypeTree) -> BTreeMap<TypeName, TypeWords> {
+    let words = |name: &TypeName| {
+        let added = tree.attributes(name).into_iter().filter(|one| built_in::attribute(&one.name).is_none());
+        let mut words = TypeWords::default();
+        for attribute in added {
+            if let AttributeKind::Value(kind) = attribute.kind {
+                words.added.push((attribute.name.clone(), kind));
+            }
+            words.presets.extend(attribute.default.map(|default| (attribute.name, value(&default))));
+        }
+        words.presets.extend(tree.presets(name).into_iter().map(|(name, default)| (name, value(&default))));
+        words
+    };
+    tree.list().into_iter().map(|(name, _)| (name.clone(), words(&name))).collect()
 }
 
 fn kind(sheet: &mut Sheet, resource: &ResourceConfig, settings: &ClusterSettings) {
@@ -191,15 +212,11 @@ fn policies(sheet: &mut Sheet, resource: &ResourceConfig, alone: bool) {
 }
 
 /// The attributes that user types add, from what scripts find.
-fn attributes(sheet: &mut Sheet, type_name: &TypeName, resource: &ResourceConfig, tree: &TypeTree) {
-    for attribute in tree.attributes(type_name) {
-        let AttributeKind::Value(kind) = attribute.kind else { continue };
-        if built_in::attribute(&attribute.name).is_some() {
-            continue;
-        }
-        let Some(text) = resource.attributes.get(&attribute.name.to_uppercase()) else { continue };
-        if let Some(found) = read_back(kind, text) {
-            sheet.unless("", &attribute.name, value(&found));
+fn attributes(sheet: &mut Sheet, type_name: &TypeName, resource: &ResourceConfig, types: &Types) {
+    for (name, kind) in types.get(type_name).into_iter().flat_map(|words| &words.added) {
+        let Some(text) = resource.attributes.get(&name.to_uppercase()) else { continue };
+        if let Some(found) = read_back(*kind, text) {
+            sheet.unless("", name, value(&found));
         }
     }
 }
