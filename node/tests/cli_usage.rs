@@ -31,6 +31,12 @@ fn usage_errors() {
         &["server", "shutdown", "kiki", "--reboot", "--poweroff"],
         &["cluster", "init", "--server", "kiki"],
         &["registry", "history", "--limit", "0"],
+        &["resource", "add", "db"],
+        &["resource", "modify", "db", "--attr", "load"],
+        &["resource", "status", "--format", "tabel"],
+        &["resource", "start", "db", "--wait", "--no-wait"],
+        &["type", "add", "worker", "--base", "exec", "--attribute", "port:number"],
+        &["pool", "add", "front", "--min", "-1"],
     ] {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");

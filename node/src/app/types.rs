@@ -173,7 +173,7 @@ fn value(value: &Value) -> String {
 /// A span in the largest unit that leaves nothing over.
 fn span(millis: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    match units.into_iter().find(|(size, _)| millis > 0 && millis % size == 0) {
+    match units.into_iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size)) {
         Some((size, unit)) => format!("{}{unit}", millis / size),
         None if millis == 0 => "0s".to_owned(),
         None => format!("{millis}ms"),
