@@ -1,13 +1,19 @@
 //! Why a group is where it is, and why it is nowhere else: from the registry alone, so that every
 //! server gives the same answer.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
-    config::{Automatic, GroupConfig},
+    config::{Automatic, instances},
     ids::{GroupName, ServerName},
+    placement::{
+        plan::Input,
+        report::{Place, Report, Standing, report},
+    },
     registry::{
         Change, Key, State,
-        state::{ClusterMode, FailureKind, GroupEntry, ServerMode, Target},
+        state::{ClusterMode, FailureCount, FailureKind, FailureRecord, GroupEntry, Target},
     },
 };
 
@@ -20,6 +26,8 @@ use super::{
 
 /// The changes that an explanation shows.
 const HISTORY_SHOWN: usize = 10;
+/// The failures that it shows.
+const FAILURES_SHOWN: usize = 5;
 
 /// Why a group is as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +38,9 @@ pub struct Explanation {
     pub because: Vec<String>,
     /// Every other server, and why it does not run the group.
     pub not_there: Vec<NotThere>,
+    /// Its last failures, oldest first.
+    #[serde(default)]
+    pub failures: Vec<String>,
     /// What changed it lately, oldest first.
     pub history: Vec<Change>,
 }
@@ -67,9 +78,14 @@ pub fn explain(state: &State, name: &GroupName) -> Result<Explanation, AppError>
         .groups
         .get(name)
         .ok_or_else(|| AppError::NotFound { kind: Kind::Group, name: name.to_string() })?;
-    let owner = entry.ownership.value.owner.as_ref();
-    let mut others: Vec<_> = state.servers.iter().filter(|(server, _)| Some(*server) != owner).collect();
-    others.sort_by_key(|(_, server)| server.config.value.number);
+    let up = |server: &&ServerName| state.presence(server).is_some_and(|presence| presence.up);
+    let fit: BTreeSet<ServerName> = state.servers.keys().filter(up).cloned().collect();
+    // A cold start that waits for servers is over after a while: what is said here is said for good.
+    let input = Input { state, fit: &fit, since_start: Duration::MAX };
+    let report = report(&input, name);
+    let standings = report.iter().flat_map(|report| &report.servers);
+    let others = standings.filter(|(_, standing)| *standing != Standing::Owner);
+    let not_there = others.map(|(server, standing)| not_there(state, entry, server, standing)).collect();
     let touched: Vec<Change> = state
         .history
         .iter()
@@ -78,18 +94,24 @@ pub fn explain(state: &State, name: &GroupName) -> Result<Explanation, AppError>
         .collect();
     Ok(Explanation {
         group: status::group(name, entry),
-        because: because(state, entry),
-        not_there: others.into_iter().map(|(server, _)| not_there(state, entry, server)).collect(),
+        because: because(state, entry, report.as_ref()),
+        not_there,
+        failures: failures(entry),
         history: touched[touched.len().saturating_sub(HISTORY_SHOWN)..].to_vec(),
     })
 }
 
 fn is_about(key: &Key, group: &GroupName) -> bool {
-    matches!(key, Key::GroupConfig(g) | Key::Target(g) | Key::Ownership(g) | Key::Report(g) | Key::Failures(g)
-        if g == group)
+    match key {
+        Key::GroupConfig(g) | Key::Target(g) | Key::Ownership(g) | Key::Report(g) | Key::Failures(g) => {
+            g == group
+        }
+        Key::Definition(resource) => instances::resource_of(group).as_ref() == Some(resource),
+        _ => false,
+    }
 }
 
-fn because(state: &State, entry: &GroupEntry) -> Vec<String> {
+fn because(state: &State, entry: &GroupEntry, report: Option<&Report>) -> Vec<String> {
     let ownership = &entry.ownership.value;
     let mut said = Vec::new();
     match (&ownership.owner, &ownership.assigned) {
@@ -103,6 +125,21 @@ fn because(state: &State, entry: &GroupEntry) -> Vec<String> {
             None => said.push("nobody owns it, and nobody ever did".to_owned()),
         },
     }
+    match report.map(|report| &report.place) {
+        Some(Place::Leaves { because, .. }) if ownership.release.is_none() => {
+            said.push(format!("it is about to leave: {because}"));
+        }
+        Some(Place::Goes { server }) => said.push(format!("{server} is about to get it")),
+        Some(Place::Nowhere { because }) => said.push(because.to_string()),
+        Some(Place::Owned { .. } | Place::Leaves { .. }) | None => {}
+    }
+    let mut others = report.into_iter().flat_map(|report| &report.servers);
+    let could = |(_, standing): &(ServerName, Standing)| {
+        !matches!(standing, Standing::Owner | Standing::Rejected { .. })
+    };
+    if ownership.owner.is_some() && !others.any(could) {
+        said.push("no other server could take it now".to_owned());
+    }
     if let Some(release) = &ownership.release {
         let next = release.to.as_ref().map_or_else(String::new, |to| format!(", to go to {to}"));
         said.push(format!("its owner is asked to stop it{next}: {}", release.reason));
@@ -113,18 +150,12 @@ fn because(state: &State, entry: &GroupEntry) -> Vec<String> {
             said.push(format!("{to} is chosen to be next"));
         }
     }
-    if entry.target.value == Target::Offline {
+    if entry.target.value == Target::Offline && ownership.owner.is_some() {
         said.push("it is wanted offline".to_owned());
     }
     if let Some(report) = status::current_report(entry) {
         if let Some(failed) = &report.failed {
-            let what = match failed.kind {
-                FailureKind::Start => "did not start",
-                FailureKind::Ended => "ended by itself",
-                FailureKind::Stop => "did not stop",
-                FailureKind::Found => "was found failed by a monitor",
-                FailureKind::TooOften => "failed too often",
-            };
+            let what = failed_how(failed.kind);
             said.push(format!("resource {} {what}", failed.resource));
         }
         for (resource, report) in report.resources.iter().filter(|(_, r)| !r.detail.is_empty()) {
@@ -148,64 +179,82 @@ fn because(state: &State, entry: &GroupEntry) -> Vec<String> {
     said
 }
 
-fn not_there(state: &State, entry: &GroupEntry, server: &ServerName) -> NotThere {
+fn not_there(state: &State, entry: &GroupEntry, server: &ServerName, standing: &Standing) -> NotThere {
+    let (available, mut because) = match standing {
+        // Only servers without the group are asked for.
+        Standing::Owner => (true, Vec::new()),
+        Standing::Rejected { why } => (false, vec![why.to_string()]),
+        Standing::Best { by } => {
+            let words = "it is the best of those that could take it";
+            (true, vec![by.map_or_else(|| words.to_owned(), |by| format!("{words}: {by}"))])
+        }
+        Standing::Worse { than, by } => (true, vec![format!("{than} is better: {by}")]),
+        Standing::Stays { by } => {
+            let leaves = entry.ownership.value.release.is_some();
+            let but = if leaves { String::new() } else { format!(", but {}", stays(entry, server)) };
+            (true, vec![format!("it would be better: {by}{but}")])
+        }
+    };
+    // Every reason that is plain to see, not only the first.
     let config = entry.config.as_ref().map(|config| &config.value);
-    let mut because = Vec::new();
-    let place = config.and_then(|config| config.servers.iter().position(|s| s == server));
-    if place.is_none() {
-        because.push("it is not in the group's server list".to_owned());
-    }
-    match state.presence(server) {
-        None => because.push("it has not joined the cluster".to_owned()),
-        Some(presence) if !presence.up => because.push(match &presence.down_because {
+    let listed = config.is_some_and(|config| config.servers.contains(server));
+    let down = state.presence(server).filter(|presence| !presence.up);
+    if let (false, Some(down)) = (listed, down) {
+        because.push(match &down.down_because {
             Some(reason) => format!("it is down: {reason}"),
             None => "it is down: it has not started yet".to_owned(),
-        }),
-        Some(presence) if presence.mode != ServerMode::Active => {
-            because.push("it is shutting down".to_owned());
-        }
-        Some(_) => {}
+        });
     }
-    let available = because.is_empty();
-    for (resource, by_server) in &entry.failures.value.counts {
-        let Some(count) = by_server.get(server) else { continue };
-        if count.retries + count.failovers == 0 {
-            continue;
-        }
-        because.push(format!(
-            "resource {resource} failed there: {} retries used, handed on {} times",
-            count.retries, count.failovers
-        ));
+    let failures = &entry.failures.value;
+    let count = |what: &str, count: FailureCount| {
+        (count.retries + count.failovers > 0).then(|| {
+            format!("{what} there: {} retries used, handed on {} times", count.retries, count.failovers)
+        })
+    };
+    for (resource, by_server) in &failures.counts {
+        let used = by_server.get(server).copied().unwrap_or_default();
+        because.extend(count(&format!("resource {resource} failed"), used));
     }
-    if available {
-        because.extend(standing(entry, config, server, place));
+    for (monitor, by_server) in &failures.monitors {
+        let used = by_server.get(server).copied().unwrap_or_default();
+        because.extend(count(&format!("monitor {monitor} found it failed"), used));
     }
     NotThere { server: server.clone(), available, because }
 }
 
-/// Where an available server stands in the group's order, next to the owner.
-fn standing(
-    entry: &GroupEntry,
-    config: Option<&GroupConfig>,
-    server: &ServerName,
-    place: Option<usize>,
-) -> Option<String> {
-    let (config, place) = (config?, place?);
-    let Some(owner) = &entry.ownership.value.owner else {
-        return Some(format!("it is number {} of {} in the order", place + 1, config.servers.len()));
-    };
-    let owners_place = config.servers.iter().position(|s| s == owner);
-    Some(match owners_place {
-        Some(owners) if owners < place => {
-            format!("it is number {} in the order, after {owner}", place + 1)
-        }
-        _ if config.failback == Automatic::Auto && config.servers.first() == Some(server) => {
-            "it is the group's home, and failback is automatic: the group comes back when it can".to_owned()
-        }
-        _ => format!(
-            "it stands before {owner} in the order, but a running group stays where it is \
-             (failback is {})",
-            if config.failback == Automatic::Auto { "automatic, to its home only" } else { "manual" }
-        ),
-    })
+/// Why a better server does not get what runs well elsewhere.
+fn stays(entry: &GroupEntry, server: &ServerName) -> &'static str {
+    let config = entry.config.as_ref().map(|config| &config.value);
+    let automatic = config.is_some_and(|config| config.failback == Automatic::Auto);
+    let home = config.is_some_and(|config| config.servers.first() == Some(server));
+    match (automatic, home) {
+        (true, true) => "it goes home by itself only once it runs well and has not failed there",
+        (true, false) => "a running group goes back by itself to its home only",
+        (false, _) => "a running group stays where it is (failback is manual)",
+    }
+}
+
+/// The last failures that are kept, oldest first.
+fn failures(entry: &GroupEntry) -> Vec<String> {
+    let kept = entry.failures.value.history.iter();
+    let mut all: Vec<(&FailureRecord, String)> = kept
+        .flat_map(|(resource, records)| {
+            records.iter().map(move |one| {
+                (one, format!("{}: resource {resource} {} on {}", one.at, failed_how(one.kind), one.server))
+            })
+        })
+        .collect();
+    all.sort_by_key(|(one, _)| one.at);
+    let shown = all.len().saturating_sub(FAILURES_SHOWN);
+    all.into_iter().skip(shown).map(|(_, words)| words).collect()
+}
+
+fn failed_how(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Start => "did not start",
+        FailureKind::Ended => "ended by itself",
+        FailureKind::Stop => "did not stop",
+        FailureKind::Found => "was found failed by a monitor",
+        FailureKind::TooOften => "failed too often",
+    }
 }

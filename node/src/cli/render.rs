@@ -297,6 +297,12 @@ pub fn explanation(explanation: &Explanation, now: WallTime, color: bool) -> Str
             text.push_str(&format!("    {sentence}\n"));
         }
     }
+    if !explanation.failures.is_empty() {
+        text.push_str(&heading("Failures"));
+    }
+    for failure in &explanation.failures {
+        text.push_str(&format!("  {failure}\n"));
+    }
     if !explanation.history.is_empty() {
         text.push_str(&heading("Lately"));
     }

@@ -356,6 +356,7 @@ pub fn explanation_out(explanation: Explanation) -> wire::ExplainGroupResponse {
                 because: not.because,
             })
             .collect(),
+        failures: explanation.failures,
         history: explanation.history.into_iter().map(change_out).collect(),
     }
 }
@@ -377,6 +378,7 @@ pub fn explanation_in(explanation: wire::ExplainGroupResponse) -> Result<Explana
                 because: not.because,
             })
             .collect(),
+        failures: explanation.failures,
         history: all(explanation.history, change_in)?,
     })
 }
