@@ -51,8 +51,7 @@ impl Change<'_> {
             return Err(Refusal::ServerDown(server.clone()));
         }
         self.enabled(group)?;
-        let local = config.instance.as_ref().is_some_and(|instance| instance.local);
-        if !local && !config.pools.is_empty() && !config.pools.contains(&pool_of(self.state, server)) {
+        if !config.pools.is_empty() && !config.pools.contains(&pool_of(self.state, server)) {
             return Err(Refusal::NotInPool { group: group.clone(), server: server.clone() });
         }
         match self.does_not_share(group, config, server) {

@@ -24,7 +24,7 @@ impl Play {
         self.ok(Command::SetMode { mode: ClusterMode::Stopping(AfterStop::Reboot) });
     }
 
-    fn stopping(&self) -> bool {
+    pub(super) fn stopping(&self) -> bool {
         matches!(self.state.cluster_mode(), ClusterMode::Stopping(_))
     }
 

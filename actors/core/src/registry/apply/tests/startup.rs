@@ -127,28 +127,30 @@ fn what_is_bound_to_a_server_follows_that_server() {
 }
 
 #[test]
-fn what_somebody_owns_and_what_is_disabled_is_left_alone() {
+fn what_is_disabled_is_left_alone() {
     let mut play = Play::with_startups();
-    for (name, _) in STARTUPS {
-        play.configure(|config| {
-            config.resources.get_mut(&name.into()).unwrap().enabled = false;
-        });
-    }
-    let before: Vec<_> = STARTUPS.map(|(name, _)| format!("{name}#1").as_str().into()).to_vec();
-    let entries = |play: &Play| {
-        before.iter().map(|name: &GroupName| play.state.groups[name].clone()).collect::<Vec<_>>()
-    };
-    let then = entries(&play);
+    play.set_targets("", 1, Offline);
+    play.set_targets("local_", 2, Offline);
+    play.configure(|config| config.resources.values_mut().for_each(|resource| resource.enabled = false));
+    let before = play.state.groups.clone();
     play.all_down();
+    play.start("kiki", 2, "boot-2");
     play.start("lala", 2, "boot-2");
-    assert_eq!(entries(&play), then);
+    assert_eq!(play.state.groups[&"always#1".into()], before[&"always#1".into()]);
+    assert_eq!(play.state.groups[&"local_always#2".into()], before[&"local_always#2".into()]);
+}
 
-    // A node that comes back on the same boot still owns what it runs.
+#[test]
+fn what_somebody_owns_is_left_alone() {
     let mut play = Play::with_startups();
-    play.ok(gone("kiki", 1));
-    play.ok(gone("momo", 1));
     play.set_targets("", 1, Online);
-    play.assign("never#1", "lala", 1);
-    play.start("lala", 2, "boot-1");
+    play.assign("never#1", "kiki", 1);
+    play.stop_cluster();
+    // A node that comes back on the same boot does not stop with the others, and still owns what
+    // it runs.
+    play.start("kiki", 2, "boot-1");
+    play.ok(stopped("lala", 1));
+    play.ok(stopped("momo", 1));
+    assert!(!play.stopping());
     assert_eq!(play.target("never#1"), Online);
 }
