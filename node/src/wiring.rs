@@ -122,7 +122,8 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         founder: matches!(bootstrap, Bootstrap::Found { .. }),
         store_exists: made.exists(),
     };
-    let ports = Ports { clock, peers, links: links.clone(), guard: guard.clone(), agent: agent.clone(), prober };
+    let ports =
+        Ports { clock, peers, links: links.clone(), guard: guard.clone(), agent: agent.clone(), prober };
     let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(NodeError::Tree)?;
     // From here on an empty store in this place is a lost one (R23).
     fs::write(&made, b"").map_err(|e| NodeError::System("the data folder", e))?;

@@ -50,7 +50,8 @@ macro_rules! services {
 async fn both_versions_of_reflection_list_every_service() {
     let (_data, channel) = node().await;
     for services in [services!(v1, channel.clone()), services!(v1alpha, channel.clone())] {
-        for name in ["Cluster", "Group", "Server", "Registry", "Config", "Event", "Join", "Plan", "Decision"] {
+        for name in ["Cluster", "Group", "Server", "Registry", "Config", "Event", "Join", "Plan", "Decision"]
+        {
             assert!(services.contains(&format!("tasuki.v1.{name}")), "{name} in {services:?}");
         }
         assert!(services.contains(&"grpc.health.v1.Health".to_owned()));

@@ -4,7 +4,8 @@
 //! Each size runs in a process of its own, so that its peak memory is its own. The figures are
 //! for the deciding alone; the registry is filled through the real `apply` before.
 
-#![allow(clippy::unwrap_used)]
+// What the crate itself may not do is what a benchmark is for.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -53,7 +53,7 @@ fn unit() -> impl Strategy<Value = Unit> {
 }
 
 fn kind(number: u8) -> StartKind {
-    let bit = number % 2 == 0;
+    let bit = number.is_multiple_of(2);
     match number / 2 {
         0 => StartKind::Hard { intermediate: false, global: bit },
         1 => StartKind::Weak { concurrent: bit, global: !bit, uniform: false },
@@ -277,7 +277,7 @@ fn check(plain: &Plain, unit: &GroupName, said: &Report) {
         }
         if let Standing::Worse { than, .. } = standing {
             assert_ne!(than, server);
-            assert!(!assigned.is_some_and(|assigned| assigned == server), "{unit}: {than} is better");
+            assert!(assigned.is_none_or(|assigned| assigned != server), "{unit}: {than} is better");
         }
     }
 }

@@ -40,7 +40,7 @@ fn unit() -> impl Strategy<Value = Unit> {
 }
 
 fn kind(number: u8) -> StartKind {
-    let bit = number % 2 == 0;
+    let bit = number.is_multiple_of(2);
     match number / 2 {
         0 => StartKind::Hard { intermediate: false, global: bit },
         1 => StartKind::Weak { concurrent: bit, global: !bit, uniform: false },

@@ -37,7 +37,8 @@ impl Group for Face {
     async fn stop(&self, request: Request<wire::StopGroupRequest>) -> Answer<wire::Accepted> {
         let by = self.by(&request)?;
         let wire::StopGroupRequest { group, force } = request.into_inner();
-        let accepted = self.app.group_stop(&by, GroupName::new(group), force).await.map_err(|e| to_status(&e))?;
+        let accepted =
+            self.app.group_stop(&by, GroupName::new(group), force).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(convert::accepted_out(accepted)))
     }
 

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
-use tasuki_actors::ports::{LookError, ProgramAnswer, ProgramLook, Prober};
+use tasuki_actors::ports::{LookError, Prober, ProgramAnswer, ProgramLook};
 use tasuki_core::ids::BootId;
 use tasuki_system::{
     confinement::Confinement,
