@@ -1,5 +1,5 @@
 //! What can be wrong with an intention about resources, types or pools, beside what the registry
-//! refuses: `TSK-1700` to `TSK-1719`.
+//! refuses: the codes from `TSK-1700` on.
 
 use tasuki_core::ids::{GroupName, ResourceName, ServerName};
 
