@@ -28,6 +28,9 @@ pub const HISTORY_LIMIT: usize = 2000;
 /// The configurations that `config diff` and `config rollback` can reach.
 pub const VERSIONS_LIMIT: usize = 30;
 
+/// The resources that all kept configurations may have together: they are part of every snapshot.
+pub const VERSIONS_RESOURCES_LIMIT: usize = 20_000;
+
 /// The failures that are kept of one resource.
 pub const FAILURES_LIMIT: usize = 20;
 

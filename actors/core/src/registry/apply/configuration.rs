@@ -9,7 +9,7 @@ use crate::{
     ids::{Lineage, MonitorName, ServerName},
     registry::{
         Author, Item, Key, Refusal,
-        state::{ConfigVersion, MonitorEntry, ServerEntry, VERSIONS_LIMIT},
+        state::{ConfigVersion, MonitorEntry, ServerEntry, VERSIONS_LIMIT, VERSIONS_RESOURCES_LIMIT},
     },
 };
 
@@ -61,12 +61,21 @@ impl Change<'_> {
         if self.state.versions.back().is_some_and(|last| last.config == *config) {
             return;
         }
-        if self.state.versions.len() >= VERSIONS_LIMIT {
-            self.state.versions.pop_front();
-        }
         let (revision, at) = (self.state.revision.next(), self.at);
         let version = ConfigVersion { revision, at, author: author.clone(), config: config.clone() };
-        self.state.versions.push_back(Arc::new(version));
+        let versions = &mut self.state.versions;
+        versions.push_back(Arc::new(version));
+        // Large configurations are kept less long; the one before the present is always there.
+        let resources = |v: &Arc<ConfigVersion>| {
+            let members = v.config.groups.values().map(|group| group.resources.len()).sum::<usize>();
+            members + v.config.resources.len()
+        };
+        while versions.len() > 2
+            && (versions.len() > VERSIONS_LIMIT
+                || versions.iter().map(resources).sum::<usize>() > VERSIONS_RESOURCES_LIMIT)
+        {
+            versions.pop_front();
+        }
     }
 
     fn set_servers(&mut self, config: &ClusterConfig) {

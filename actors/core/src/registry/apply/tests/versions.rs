@@ -1,6 +1,7 @@
 //! The configurations that were.
 
 use super::*;
+use crate::registry::state::VERSIONS_RESOURCES_LIMIT;
 
 #[test]
 fn each_configuration_that_differs_is_a_version() {
@@ -48,4 +49,22 @@ fn a_refused_configuration_is_no_version() {
     without.servers.remove(&"kiki".into());
     play.refused(Command::SetConfig { config: without });
     assert_eq!(play.state.versions.len(), 1);
+}
+
+#[test]
+fn large_configurations_are_kept_less_long() {
+    let mut play = Play::empty();
+    let many = VERSIONS_RESOURCES_LIMIT / 2 - 1;
+    for number in 0..5 {
+        play.configure(|config| {
+            config.settings.comment = number.to_string();
+            let resource = |n: usize| (ResourceName::new(format!("r{n}")), program());
+            let group =
+                GroupConfig { resources: (0..many).map(resource).collect(), ..GroupConfig::default() };
+            config.groups.insert("large".into(), group);
+        });
+        assert!(play.state.versions.len() >= 2, "the one before can always be brought back");
+    }
+    let kept: Vec<&str> = play.state.versions.iter().map(|v| v.config.settings.comment.as_str()).collect();
+    assert_eq!(kept, ["3", "4"]);
 }
