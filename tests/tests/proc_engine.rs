@@ -226,3 +226,85 @@ fn an_operator_builds_breaks_and_rolls_back_dependent_resources() {
     must(&trio, &["config", "rollback", &with_app, "--yes"]);
     await_true("app runs again", || Ok(instances(&trio, "app")[0].starts_with("ONLINE on "))).unwrap();
 }
+
+#[test]
+fn pools_are_filled_again_and_a_monitor_has_a_resource_restarted() {
+    let mut trio = Trio::new().unwrap();
+    let config = trio.subnet.config("pools", &web(trio.subnet).unwrap());
+    trio.found_all(&config).unwrap();
+    let flag = trio.folder().join("bad");
+
+    // One server for the front, whichever; the founder stays out so that it can be asked.
+    must(
+        &trio,
+        &["pool", "add", "front", "--min", "1", "--max", "1", "--importance", "9", "--servers", "lala,mimi"],
+    );
+    let impossible = ["pool", "add", "more", "--min", "3", "--servers", "lala,mimi"];
+    refused(&trio.servers[0].tasuki(&impossible).unwrap(), &["more", "3"]);
+    must(
+        &trio,
+        &[
+            "resource",
+            "add",
+            "front-end",
+            "--type",
+            "cluster_resource",
+            "--attr",
+            "cardinality=uniform",
+            "--attr",
+            "server_pools=front",
+            "--attr",
+            "start=/bin/sleep 1000003",
+            "--attr",
+            "wait=false",
+            "--attr",
+            "restart_attempts=1",
+        ],
+    );
+    let running = |trio: &Trio| -> Vec<String> {
+        let online = |state: &String| state.strip_prefix("ONLINE on ").map(str::to_owned);
+        instances(trio, "front-end").iter().filter_map(online).collect()
+    };
+    await_true("one instance runs", || Ok(running(&trio).len() == 1)).unwrap();
+    let first = running(&trio).remove(0);
+    assert!(must(&trio, &["pool", "status"]).contains(&first));
+
+    // A monitor that is pushed with the file: while it is bad the resource is restarted, once.
+    let shown = must(&trio, &["config", "show"]);
+    let monitor = format!(
+        "\n[[monitor]]\nname = \"flag\"\ntype = \"exec\"\ncommand = \"/usr/bin/test ! -e {}\"\n\
+         target = \"front-end\"\ntiming = \"while_active\"\ninterval = \"1s\"\ntimeout = \"10s\"\n\
+         recovery = {{ target = \"front-end\", restarts = 1, failovers = 0, final = \"none\" }}\n",
+        flag.display()
+    );
+    let file = trio.file("more.toml", &(shown + &monitor)).unwrap();
+    must(&trio, &["config", "push", &file]);
+    let status = |trio: &Trio| must(trio, &["cluster", "status"]);
+    await_true("the monitor is content", || {
+        Ok(status(&trio).contains("flag") && status(&trio).contains("Normal"))
+    })
+    .unwrap();
+    let before = process_of(&trio, "1000003").unwrap();
+    fs::write(&flag, "").unwrap();
+    await_true("it is restarted", || Ok(process_of(&trio, "1000003").is_some_and(|now| now != before)))
+        .unwrap();
+    fs::remove_file(&flag).unwrap();
+    await_true("the monitor is content again", || {
+        let said = status(&trio);
+        Ok(said.lines().any(|line| line.contains("flag") && line.contains("Normal")))
+    })
+    .unwrap();
+    assert_eq!(running(&trio), [first.clone()], "it stays where it is");
+
+    // The server of the pool is lost: the pool gets the other one, and the resource follows it.
+    let victim = trio.servers.iter().find(|server| server.name() == first).unwrap();
+    let node = victim.node();
+    kill(victim.guard().unwrap(), Signal::SIGKILL).unwrap();
+    if let Some(node) = node {
+        let _ = kill(node, Signal::SIGKILL);
+    }
+    let other = if first == "lala" { "mimi" } else { "lala" };
+    await_true("the pool is filled again", || Ok(running(&trio) == [other.to_owned()])).unwrap();
+    let why = must(&trio, &["explain", "front-end"]);
+    assert!(why.contains("server pools") || why.contains("pool"), "{why}");
+}

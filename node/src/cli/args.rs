@@ -37,6 +37,7 @@ pub struct CommandLine {
 
 /// What every command understands.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Options {
     /// This server's data folder; its node is called over the socket in it
     #[arg(
