@@ -20,6 +20,7 @@ pub mod dependency_syntax;
 pub mod graph;
 pub mod instances;
 mod monitor;
+mod network;
 pub mod pool;
 mod resource_type;
 pub mod spelling;

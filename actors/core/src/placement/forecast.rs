@@ -2,8 +2,9 @@
 //! decision again and again, with owners that do as they are told, until nothing more follows.
 //!
 //! Nothing is changed: it all happens to a copy of the registry. Starts and stops succeed and take
-//! as long as the last ones did; what never started is counted as nothing and named. Like the
-//! leader it needs a quorum: without one, nothing is decided and every server stops what it runs.
+//! as long as the last ones did; what never started is counted as nothing and named. Only floating
+//! addresses whose cable is cut end, and do not start there. Like the leader it needs a quorum:
+//! without one, nothing is decided and every server stops what it runs.
 
 use std::collections::BTreeSet;
 
@@ -11,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::ClusterConfig,
-    ids::{GroupName, ServerName},
+    ids::{GroupName, NetworkName, ServerName},
     membership::voters,
     registry::{Refusal, State},
+    time::WallTime,
 };
 
 mod outage;
@@ -33,6 +35,9 @@ pub struct Picture {
     /// Who has a vote; empty means as the registry's servers would have it (R20).
     #[serde(default)]
     pub voters: BTreeSet<ServerName>,
+    /// When it was taken, as far as that is known: how long ago something failed counts.
+    #[serde(default)]
+    pub at: WallTime,
 }
 
 /// Something that might happen.
@@ -48,6 +53,14 @@ pub enum Change {
     ServerUp {
         /// Which.
         server: ServerName,
+    },
+    /// A server's cable to a network is cut: its floating addresses there fail. That nobody hears
+    /// the server any more, where this was its last path, is a server that is lost.
+    CableCut {
+        /// Whose.
+        server: ServerName,
+        /// To which network.
+        network: NetworkName,
     },
     /// An operator moves a group.
     Move {
@@ -134,6 +147,9 @@ pub enum Impossible {
     /// The server is up already.
     #[error("server {0} is up already")]
     AlreadyUp(ServerName),
+    /// No such network.
+    #[error("no network is called {0}")]
+    NoNetwork(NetworkName),
     /// The same server is supposed to go down and to come up.
     #[error("server {0} cannot go down and come up in one plan")]
     Both(ServerName),
@@ -145,7 +161,7 @@ impl Picture {
     pub fn of(state: State) -> Self {
         let up = |name: &&ServerName| state.presence(name).is_some_and(|presence| presence.up);
         let fit = state.servers.keys().filter(up).cloned().collect();
-        Self { state, fit, voters: BTreeSet::new() }
+        Self { state, fit, voters: BTreeSet::new(), at: WallTime::default() }
     }
 
     /// Who has a vote.

@@ -11,9 +11,9 @@ use super::{
     outage::{Outage, phase},
 };
 use crate::{
-    config::instances,
+    config::{FinalAction, instances},
     group::lifecycle::{Action, Event, Lifecycle},
-    ids::{BootId, Epoch, GroupName, ResourceName, Revision, ServerName},
+    ids::{BootId, Epoch, GroupName, NetworkName, ResourceName, Revision, ServerName},
     placement::{
         dependency::waits_for,
         plan::{Decision, Input, decide},
@@ -21,10 +21,14 @@ use crate::{
     reason::Reason,
     registry::{
         Author, Command, Key, Proposal, Refusal, Reply, State, apply,
-        state::{Facts, GroupReport, GroupState, ResourceReport, ResourceState, ServerMode, Target},
+        state::{
+            Facts, FailureKind, GroupReport, GroupState, ResourceReport, ResourceState, ServerMode, Target,
+        },
     },
     time::{Timestamp, WallTime},
 };
+
+mod cable;
 
 /// Rounds of deciding after which a forecast gives up.
 const ROUNDS: u32 = 3000;
@@ -53,6 +57,8 @@ pub(super) struct Play<'a> {
     state: State,
     fit: BTreeSet<ServerName>,
     silent: BTreeSet<ServerName>,
+    /// Cables that are cut.
+    dark: BTreeSet<(ServerName, NetworkName)>,
     base: WallTime,
     now: u64,
     agenda: BTreeMap<(u64, u64), Due>,
@@ -78,9 +84,10 @@ impl<'a> Play<'a> {
         Self {
             picture,
             by: Author::Operator(by.to_owned()),
-            base: state.history.back().map(|change| change.at).max(last).unwrap_or_default(),
+            base: state.history.back().map(|change| change.at).max(last).unwrap_or_default().max(picture.at),
             fit: picture.fit.clone(),
             silent: BTreeSet::new(),
+            dark: BTreeSet::new(),
             now: 0,
             agenda: BTreeMap::new(),
             sequence: 0,
@@ -116,6 +123,7 @@ impl<'a> Play<'a> {
         match change {
             Change::ServerDown { server } => self.lose(server),
             Change::ServerUp { server } => self.join(server),
+            Change::CableCut { server, network } => self.cut(server, network),
             Change::Move { group, to } => {
                 let command = |force| Command::MoveGroup { group: group.clone(), to: to.clone(), force };
                 self.ask(&command)
@@ -204,7 +212,7 @@ impl<'a> Play<'a> {
 
     fn stand_down(&mut self) {
         let lease = self.state.settings.as_ref().map(|settings| settings.value.timing.lease);
-        self.now = lease.map_or(0, millis);
+        self.now += lease.map_or(0, millis);
         self.say(What::StandDown, None);
         self.silent.extend(self.state.servers.keys().cloned());
         let all: Vec<GroupName> = self.state.groups.keys().cloned().collect();
@@ -218,7 +226,14 @@ impl<'a> Play<'a> {
     fn play(&mut self) -> Ended {
         for _ in 0..ROUNDS {
             self.look();
+            let lost = self.silent.len();
             let (decided, refusal) = self.decide();
+            if self.silent.len() > lost
+                && let Some(none) = self.quorum()
+            {
+                self.stand_down();
+                return none;
+            }
             self.look();
             if decided || self.servers_end() || self.next() {
                 continue;
@@ -243,17 +258,28 @@ impl<'a> Play<'a> {
             let what = self.named(&command);
             let author = Author::Leader(leader.clone());
             let at = self.steps.len();
+            let resets = self.resets(&command);
             match self.apply(author, Some(reason.clone()), read, command) {
                 Ok(()) => {
                     any = true;
                     if let Some(what) = what {
                         self.steps.insert(at, Step { after_ms: self.now, what, reason: Some(reason) });
                     }
+                    if let Some(server) = resets {
+                        // It stops nothing first. One that is lost already cannot be lost again.
+                        let _ = self.lose(&server);
+                    }
                 }
                 Err(refusal) => refused = Some(refusal),
             }
         }
         (any, refused)
+    }
+
+    /// The server that a final action resets.
+    fn resets(&self, command: &Command) -> Option<ServerName> {
+        let Command::Finally { group, action: FinalAction::Reset, .. } = command else { return None };
+        self.state.groups.get(group)?.ownership.value.owner.clone()
     }
 
     fn named(&self, command: &Command) -> Option<What> {
@@ -303,10 +329,15 @@ impl<'a> Play<'a> {
             match due {
                 Due::Gone(server) => self.gone(&server),
                 Due::Ends { group, epoch, resource, start } => {
-                    let event = if start { Event::Started(resource) } else { Event::Stopped(resource) };
-                    if self.owners.get(&group).is_some_and(|owner| owner.epoch == epoch) {
-                        self.tell(&group, event);
-                    }
+                    let Some(owner) = self.owners.get(&group).filter(|owner| owner.epoch == epoch) else {
+                        continue;
+                    };
+                    let event = match self.dark(owner.life.config(), &resource, &owner.server) {
+                        _ if !start => Event::Stopped(resource),
+                        None => Event::Started(resource),
+                        Some(network) => Event::StartFailed(resource, cable::no_carrier(&network)),
+                    };
+                    self.tell(&group, event);
                 }
             }
         }
@@ -358,16 +389,23 @@ impl<'a> Play<'a> {
         let report = entry.report.as_ref().map(|report| &report.value).filter(|r| r.epoch == epoch);
         let settled = report.is_some_and(|r| r.state == GroupState::Online || r.failed.is_some());
         if !self.owners.contains_key(group) {
-            if settled && !released {
+            let config = entry.config.as_ref().map(|config| config.value.clone()).unwrap_or_default();
+            // What has been given up on fails no further.
+            let failed = report.and_then(|report| report.failed.as_ref());
+            let stuck = failed.is_some_and(|failed| failed.kind != FailureKind::Found);
+            if settled && !released && (stuck || !self.is_dark(&config, &server)) {
                 return;
             }
+            // What a check could not tell about runs as well where all of the group does.
+            let all = report.is_some_and(|report| report.state == GroupState::Online);
             let up = |report: &ResourceReport| {
-                matches!(report.state, ResourceState::Online | ResourceState::Intermediate)
+                all || matches!(report.state, ResourceState::Online | ResourceState::Intermediate)
             };
             let resources = report.into_iter().flat_map(|report| &report.resources);
             let running = resources.filter(|(_, report)| up(report)).map(|(name, _)| name.clone()).collect();
-            let config = entry.config.as_ref().map(|config| config.value.clone()).unwrap_or_default();
-            let life = Lifecycle::new(config, &server, &entry.failures.value, self.clock_now());
+            let (failures, now) = (&entry.failures.value, self.clock_now());
+            let life = Lifecycle::new(config, &server, failures, now);
+            let life = life.remembering(failures, &server, self.wall(), now);
             let owner = Owner { epoch, server, life, releasing: false };
             self.owners.insert(group.clone(), owner);
             if !released {
@@ -379,6 +417,9 @@ impl<'a> Play<'a> {
             && !mem::replace(&mut owner.releasing, true)
         {
             self.tell(group, Event::Release);
+        }
+        if !released {
+            self.end_dark(group);
         }
     }
 
@@ -409,7 +450,18 @@ impl<'a> Play<'a> {
                     self.say(What::Released { group: group.clone(), server }, None);
                 }
             }
-            // Counters and looks of monitors: nothing fails here.
+            Action::CountRetry(resource, kind) => {
+                let command = Command::CountRetry {
+                    group: group.clone(),
+                    epoch,
+                    resource,
+                    server: server.clone(),
+                    kind,
+                };
+                // No longer its owner: nothing to count, as for the owner itself.
+                let _ = self.apply(Author::Server(server), None, Vec::new(), command);
+            }
+            // No monitor finds anything here, and nothing has the time to become steady.
             _ => {}
         }
     }
@@ -422,6 +474,14 @@ impl<'a> Play<'a> {
         epoch: Epoch,
         start: bool,
     ) {
+        let due = Due::Ends { group: group.clone(), epoch, resource: resource.clone(), start };
+        let config = self.owners.get(group).map(|owner| owner.life.config()).filter(|_| start);
+        if let Some(network) = config.and_then(|config| self.dark(config, resource, &server)) {
+            let (group, resource) = (group.clone(), resource.clone());
+            self.say(What::Fails { group, resource, server, network, start }, None);
+            self.plan(0, due);
+            return;
+        }
         let facts = self.facts(group, resource);
         let takes_ms = facts.and_then(|facts| if start { facts.start_took } else { facts.stop_took });
         if takes_ms.is_none()
@@ -438,7 +498,6 @@ impl<'a> Play<'a> {
             },
             None,
         );
-        let due = Due::Ends { group: group.clone(), epoch, resource: resource.clone(), start };
         self.plan(takes_ms.unwrap_or(0), due);
     }
 
@@ -456,7 +515,7 @@ impl<'a> Play<'a> {
 
     fn report(&mut self, group: &GroupName) {
         let Some(owner) = self.owners.get(group) else { return };
-        let since = WallTime(self.base.0 + self.now);
+        let since = self.wall();
         let resources = owner.life.resources().map(|(name, state, detail)| {
             (name.clone(), ResourceReport { state, detail: detail.to_owned(), since })
         });
@@ -485,7 +544,7 @@ impl<'a> Play<'a> {
         read: Vec<(Key, Revision)>,
         command: Command,
     ) -> Result<(), Refusal> {
-        let at = WallTime(self.base.0 + self.now);
+        let at = self.wall();
         let lineage = self.state.lineage.clone();
         match apply(&mut self.state, &Proposal { author, at, lineage, read, reason, command }) {
             Reply::Refused(refusal) => Err(refusal),
@@ -510,8 +569,13 @@ impl<'a> Play<'a> {
         outage.enter(phase(entry, silent), self.now);
     }
 
+    fn wall(&self) -> WallTime {
+        WallTime(self.base.0.saturating_add(self.now))
+    }
+
+    /// Far enough from zero for what has failed before.
     fn clock_now(&self) -> Timestamp {
-        Timestamp(self.now.saturating_mul(1_000_000))
+        Timestamp(self.wall().0.saturating_mul(1_000_000))
     }
 
     fn plan(&mut self, after: u64, due: Due) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::FinalAction,
-    ids::{GroupName, PoolName, ResourceName, ServerName},
+    ids::{GroupName, NetworkName, PoolName, ResourceName, ServerName},
     reason::Reason,
 };
 
@@ -34,6 +34,13 @@ pub enum What {
     Joined {
         /// Which.
         server: ServerName,
+    },
+    /// A server's cable is cut: supposed.
+    Cut {
+        /// Whose.
+        server: ServerName,
+        /// To which network.
+        network: NetworkName,
     },
     /// An operator's wish: supposed.
     Asked {
@@ -93,6 +100,19 @@ pub enum What {
         /// How long that took last time, milliseconds.
         takes_ms: Option<u64>,
     },
+    /// A floating address fails because its cable is cut.
+    Fails {
+        /// Of which group.
+        group: GroupName,
+        /// Which.
+        resource: ResourceName,
+        /// Where.
+        server: ServerName,
+        /// The network that it lies in.
+        network: NetworkName,
+        /// It should have started; otherwise it ran.
+        start: bool,
+    },
     /// A group is offline and free.
     Released {
         /// Which.
@@ -135,6 +155,7 @@ impl What {
             | Self::Want { group }
             | Self::Stop { group, .. }
             | Self::Start { group, .. }
+            | Self::Fails { group, .. }
             | Self::Released { group, .. }
             | Self::Online { group, .. }
             | Self::Finally { group, .. } => Some(group),
@@ -148,12 +169,14 @@ impl What {
         match self {
             Self::Lost { server }
             | Self::Joined { server }
+            | Self::Cut { server, .. }
             | Self::Gone { server }
             | Self::Stopped { server }
             | Self::Assign { server, .. }
             | Self::Release { server, .. }
             | Self::Stop { server, .. }
             | Self::Start { server, .. }
+            | Self::Fails { server, .. }
             | Self::Released { server, .. }
             | Self::Online { server, .. } => Some(server),
             _ => None,
@@ -166,6 +189,7 @@ impl What {
         match self {
             Self::Lost { .. } => "lost",
             Self::Joined { .. } => "joined",
+            Self::Cut { .. } => "cut",
             Self::Asked { .. } => "asked",
             Self::Gone { .. } => "gone",
             Self::Assign { .. } => "assign",
@@ -174,6 +198,7 @@ impl What {
             Self::Pools { .. } => "pools",
             Self::Stop { .. } => "stop",
             Self::Start { .. } => "start",
+            Self::Fails { .. } => "fails",
             Self::Released { .. } => "released",
             Self::Online { .. } => "online",
             Self::Finally { .. } => "finally",
@@ -195,6 +220,7 @@ impl fmt::Display for What {
         match self {
             Self::Lost { server } => write!(f, "{server} is lost"),
             Self::Joined { server } => write!(f, "{server} starts"),
+            Self::Cut { server, network } => write!(f, "the cable of {server} to {network} is cut"),
             Self::Asked { what } => f.write_str(what),
             Self::Gone { server } => {
                 write!(f, "the lease of {server} has ended for certain: it is gone")
@@ -219,6 +245,12 @@ impl fmt::Display for What {
             Self::Start { group, resource, server, takes_ms } => {
                 write!(f, "{server} starts {resource} of {group}")?;
                 takes(f, *takes_ms)
+            }
+            Self::Fails { group, resource, server, network, start: true } => {
+                write!(f, "{server} cannot start {resource} of {group}: its cable to {network} carries nothing")
+            }
+            Self::Fails { group, resource, server, network, start: false } => {
+                write!(f, "{resource} of {group} fails on {server}: its cable to {network} carries nothing")
             }
             Self::Released { group, server } => write!(f, "{server} has stopped {group}"),
             Self::Online { group, server } => write!(f, "{group} is online on {server}"),

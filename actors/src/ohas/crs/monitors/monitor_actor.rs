@@ -74,6 +74,8 @@ pub struct State {
 struct Reporting {
     due: Option<MonitorReport>,
     under_way: Option<MonitorReport>,
+    /// Something was reported: from then on the registry as this server sees it is behind.
+    begun: bool,
 }
 
 impl Drop for State {
@@ -266,10 +268,13 @@ impl State {
             return;
         }
         let Some(report) = self.reporting.due.take() else { return };
-        let registry = self.context.state();
-        let known = registry.monitors.get(&self.name).and_then(|entry| entry.reports.get(self.context.me()));
-        if known.is_some_and(|known| known.value == report) {
-            return; // as before a restart
+        if !std::mem::replace(&mut self.reporting.begun, true) {
+            let registry = self.context.state();
+            let known = registry.monitors.get(&self.name);
+            let known = known.and_then(|entry| entry.reports.get(self.context.me()));
+            if known.is_some_and(|known| known.value == report) {
+                return; // as before a restart
+            }
         }
         self.reporting.under_way = Some(report.clone());
         let (context, me, monitor) = (self.context.clone(), self.me.clone(), self.name.clone());
