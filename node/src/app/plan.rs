@@ -166,7 +166,7 @@ fn ending(ended: &Ended) -> (bool, String) {
 fn impossible(error: Impossible) -> AppError {
     match error {
         Impossible::Refused { refusal, .. } => AppError::Refused(refusal),
-        other @ (Impossible::AlreadyUp(_) | Impossible::Both(_)) => AppError::Coded {
+        other @ (Impossible::AlreadyUp(_) | Impossible::Both(_) | Impossible::NoNetwork(_)) => AppError::Coded {
             code: "TSK-1720".to_owned(),
             message: other.to_string(),
             remedy: "`tasuki server list` shows which servers are up; suppose something that can happen"

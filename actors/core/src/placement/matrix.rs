@@ -1,4 +1,7 @@
 //! What the loss of each single server, and of each single path, would do now.
+//!
+//! A path that is lost cuts off the servers that nobody hears without it. It also takes the floating
+//! addresses that lie in its network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::forecast::{Change, Ended, Interruption, Picture, forecast};
 use crate::{
-    config::HeartbeatPath,
+    config::{GroupConfig, HeartbeatPath},
     ids::{GroupName, NetworkName, ServerName},
+    registry::State,
 };
 
 /// One thing that is lost.
@@ -76,22 +80,71 @@ pub fn matrix(picture: &Picture, broken: &BTreeSet<(ServerName, NetworkName)>) -
     let mut rows = Vec::new();
     for server in &servers {
         let loss = Loss::Server { server: server.clone() };
-        rows.push(played.row(loss, BTreeSet::from([server.clone()]), Vec::new()));
+        let lost = Lost { servers: BTreeSet::from([server.clone()]), cables: BTreeSet::new() };
+        rows.push(played.row(loss, lost, Vec::new()));
     }
-    let lost_cables = cables.plugged.iter().map(|(server, network)| {
-        (
-            Loss::Cable { server: server.clone(), network: network.clone() },
-            cables.cut_off_by_cable(server, network),
-        )
+    let lost_cables = cables.plugged.iter().map(|cable| {
+        let (server, network) = cable.clone();
+        let cut_off = cables.cut_off_by_cable(&server, &network);
+        (Loss::Cable { server, network }, BTreeSet::from([cable.clone()]), cut_off)
     });
     let lost_networks = cables.networks.iter().map(|network| {
-        (Loss::Network { network: network.clone() }, cables.cut_off(|_, other| other == network))
+        let all = servers.iter().map(|server| (server.clone(), network.clone())).collect();
+        (Loss::Network { network: network.clone() }, all, cables.cut_off(|_, other| other == network))
     });
-    for (loss, cut_off) in lost_cables.chain(lost_networks) {
+    for (loss, cut, cut_off) in lost_cables.chain(lost_networks) {
         let alone = cut_off.iter().filter(|server| servers.contains(server)).cloned().collect();
-        rows.push(played.row(loss, alone, cut_off));
+        rows.push(played.row(loss, Lost { servers: alone, cables: cut }, cut_off));
     }
     rows
+}
+
+/// What is lost together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lost {
+    servers: BTreeSet<ServerName>,
+    cables: BTreeSet<(ServerName, NetworkName)>,
+}
+
+impl Lost {
+    /// Only the cables on which somebody's address could be. What is cut off does nothing with its
+    /// cables any more.
+    fn that_matters(mut self, state: &State) -> Self {
+        let networks = state.settings.as_ref().map(|settings| &settings.value.networks);
+        let configs = || state.groups.values().filter_map(|entry| entry.config.as_ref());
+        self.cables.retain(|(server, network)| {
+            let Some(network) = networks.and_then(|networks| networks.get(network)) else { return false };
+            let may_have_one = |config: &GroupConfig| {
+                config.servers.contains(server)
+                    && config.addresses_on(server).any(|(_, address)| network.contains(address))
+            };
+            !self.servers.contains(server) && configs().any(|config| may_have_one(&config.value))
+        });
+        self
+    }
+
+    /// Whether anything that runs can notice.
+    fn is_felt(&self, state: &State) -> bool {
+        let networks = state.settings.as_ref().map(|settings| &settings.value.networks);
+        let addresses = |(server, network): &(ServerName, NetworkName)| {
+            let network = networks.and_then(|networks| networks.get(network));
+            let mut configs = state.owned_by(server).filter_map(|(_, entry)| entry.config.as_ref());
+            configs.any(|config| {
+                let mut here = config.value.addresses_on(server);
+                here.any(|(_, address)| network.is_some_and(|network| network.contains(address)))
+            })
+        };
+        !self.servers.is_empty() || self.cables.iter().any(addresses)
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        let servers = self.servers.iter().map(|server| Change::ServerDown { server: server.clone() });
+        let cables = self
+            .cables
+            .iter()
+            .map(|(server, network)| Change::CableCut { server: server.clone(), network: network.clone() });
+        servers.chain(cables).collect()
+    }
 }
 
 /// Groups that do not run even though nothing is lost.
@@ -101,28 +154,27 @@ fn down_now(picture: &Picture) -> BTreeSet<GroupName> {
 
 struct Played<'a> {
     picture: &'a Picture,
-    /// By the servers that are lost together: many cables end in the same thing.
-    rows: BTreeMap<BTreeSet<ServerName>, (Vec<Interruption>, Vec<GroupName>, Ended)>,
+    /// By what is lost together: many cables end in the same thing.
+    rows: BTreeMap<Lost, (Vec<Interruption>, Vec<GroupName>, Ended)>,
     down_now: BTreeSet<GroupName>,
 }
 
 impl Played<'_> {
-    fn row(&mut self, loss: Loss, lost: BTreeSet<ServerName>, cut_off: Vec<ServerName>) -> Row {
-        if lost.is_empty() {
-            // Nothing moves for a path as long as everybody is heard on another one.
+    fn row(&mut self, loss: Loss, lost: Lost, cut_off: Vec<ServerName>) -> Row {
+        let lost = lost.that_matters(&self.picture.state);
+        if !lost.is_felt(&self.picture.state) {
+            // Everybody is heard on another path, and no address runs on this one.
             return Row { loss, cut_off, interruptions: Vec::new(), down: Vec::new(), ended: Ended::Settled };
         }
         let Self { picture, rows, down_now } = self;
         let (interruptions, down, ended) = rows.entry(lost).or_insert_with_key(|lost| {
-            let what_if: Vec<Change> =
-                lost.iter().map(|server| Change::ServerDown { server: server.clone() }).collect();
-            match forecast(picture, &what_if, "") {
+            match forecast(picture, &lost.changes(), "") {
                 Ok(forecast) => {
                     let interrupts = forecast.interruptions.into_iter().filter(Interruption::interrupts);
                     let down = forecast.down.into_iter().filter(|group| !down_now.contains(group));
                     (interrupts.collect(), down.collect(), forecast.ended)
                 }
-                // Only servers that are up are lost here.
+                // Only servers that are up, and networks that are configured, are lost here.
                 Err(_) => (Vec::new(), Vec::new(), Ended::Settled),
             }
         });

@@ -389,11 +389,12 @@ impl<'a> Play<'a> {
         let report = entry.report.as_ref().map(|report| &report.value).filter(|r| r.epoch == epoch);
         let settled = report.is_some_and(|r| r.state == GroupState::Online || r.failed.is_some());
         if !self.owners.contains_key(group) {
-            let config = entry.config.as_ref().map(|config| config.value.clone()).unwrap_or_default();
+            let config = entry.config.as_ref().map(|config| &config.value);
             // What has been given up on fails no further.
             let failed = report.and_then(|report| report.failed.as_ref());
             let stuck = failed.is_some_and(|failed| failed.kind != FailureKind::Found);
-            if settled && !released && (stuck || !self.is_dark(&config, &server)) {
+            let ends = !stuck && config.is_some_and(|config| self.is_dark(config, &server));
+            if settled && !released && !ends {
                 return;
             }
             // What a check could not tell about runs as well where all of the group does.
@@ -404,7 +405,7 @@ impl<'a> Play<'a> {
             let resources = report.into_iter().flat_map(|report| &report.resources);
             let running = resources.filter(|(_, report)| up(report)).map(|(name, _)| name.clone()).collect();
             let (failures, now) = (&entry.failures.value, self.clock_now());
-            let life = Lifecycle::new(config, &server, failures, now);
+            let life = Lifecycle::new(config.cloned().unwrap_or_default(), &server, failures, now);
             let life = life.remembering(failures, &server, self.wall(), now);
             let owner = Owner { epoch, server, life, releasing: false };
             self.owners.insert(group.clone(), owner);

@@ -247,7 +247,10 @@ impl fmt::Display for What {
                 takes(f, *takes_ms)
             }
             Self::Fails { group, resource, server, network, start: true } => {
-                write!(f, "{server} cannot start {resource} of {group}: its cable to {network} carries nothing")
+                write!(
+                    f,
+                    "{server} cannot start {resource} of {group}: its cable to {network} carries nothing"
+                )
             }
             Self::Fails { group, resource, server, network, start: false } => {
                 write!(f, "{resource} of {group} fails on {server}: its cable to {network} carries nothing")
