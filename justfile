@@ -17,9 +17,11 @@ sim:
 lab *WORDS:
     cargo run --release -- lab {{WORDS}}
 
-# The numbers: outages, idle cost, write latency.
+# The numbers: outages, idle cost, write latency; deciding; the engine through the whole path.
 bench:
     cargo bench -p tasuki-tests --bench failover
+    cargo bench -p tasuki-core --bench decision
+    cargo bench -p tasuki-tests --bench engine
 
 # Writes the golden files anew; look at the difference before you keep it.
 golden:
