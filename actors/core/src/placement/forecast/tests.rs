@@ -322,3 +322,5 @@ fn what_needs_a_group_stops_before_it_and_starts_after_it() {
     let web = about(&moved, "web");
     assert_eq!((web.stop_ms, web.wait_ms, web.start_ms), (20, 50, 30));
 }
+
+mod cable;
