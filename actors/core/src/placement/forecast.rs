@@ -14,6 +14,7 @@ use crate::{
     config::ClusterConfig,
     ids::{GroupName, NetworkName, ServerName},
     membership::voters,
+    placement::matrix,
     registry::{Refusal, State},
     time::WallTime,
 };
@@ -54,8 +55,8 @@ pub enum Change {
         /// Which.
         server: ServerName,
     },
-    /// A server's cable to a network is cut: its floating addresses there fail. That nobody hears
-    /// the server any more, where this was its last path, is a server that is lost.
+    /// A server's cable to a network is cut: its floating addresses there fail. Where this was the
+    /// last path on which others heard it, the server is lost.
     CableCut {
         /// Whose.
         server: ServerName,
@@ -198,6 +199,19 @@ pub fn forecast(picture: &Picture, what_if: &[Change], by: &str) -> Result<Forec
     if let Some(server) = both {
         return Err(Impossible::Both(server));
     }
+    let cut = |change: &Change| match change {
+        Change::CableCut { server, network } => Some((server.clone(), network.clone())),
+        _ => None,
+    };
+    let cuts: BTreeSet<_> = what_if.iter().filter_map(cut).collect();
+    let isolated = matrix::isolated(picture, &cuts, &downs);
+    let isolated = isolated.into_iter().map(|server| Change::ServerDown { server });
+    let all: Vec<Change> = what_if.iter().cloned().chain(isolated).collect();
+    played(picture, &all, by)
+}
+
+/// As [`forecast`], by one who has thought of the servers that cables cut off.
+pub(super) fn played(picture: &Picture, what_if: &[Change], by: &str) -> Result<Forecast, Impossible> {
     play::Play::new(picture, by).run(what_if)
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::forecast::{Change, Ended, Interruption, Picture, forecast};
+use super::forecast::{Change, Ended, Interruption, Picture, played};
 use crate::{
     config::{GroupConfig, HeartbeatPath},
     ids::{GroupName, NetworkName, ServerName},
@@ -66,15 +66,7 @@ pub struct Row {
 /// carry nothing now.
 #[must_use]
 pub fn matrix(picture: &Picture, broken: &BTreeSet<(ServerName, NetworkName)>) -> Vec<Row> {
-    let state = &picture.state;
-    let mut servers: Vec<(&ServerName, u32)> = state
-        .servers
-        .iter()
-        .filter(|(name, _)| state.presence(name).is_some_and(|presence| presence.up))
-        .map(|(name, entry)| (name, entry.config.value.number))
-        .collect();
-    servers.sort_by_key(|(_, number)| *number);
-    let servers: Vec<ServerName> = servers.into_iter().map(|(name, _)| name.clone()).collect();
+    let servers = up(picture);
     let cables = Cables::of(picture, &servers, broken);
     let mut played = Played { picture, rows: BTreeMap::new(), down_now: down_now(picture) };
     let mut rows = Vec::new();
@@ -147,9 +139,37 @@ impl Lost {
     }
 }
 
+/// The servers that nobody hears any more when these cables are cut while `down` are down.
+pub(super) fn isolated(
+    picture: &Picture,
+    cut: &BTreeSet<(ServerName, NetworkName)>,
+    down: &BTreeSet<ServerName>,
+) -> Vec<ServerName> {
+    let mut servers = up(picture);
+    servers.retain(|server| !down.contains(server));
+    let cables = Cables::of(picture, &servers, &BTreeSet::new());
+    let before = cables.cut_off(|_, _| false);
+    let mut after = cables.cut_off(|server, network| cut.contains(&(server.clone(), network.clone())));
+    after.retain(|server| !before.contains(server));
+    after
+}
+
+/// The servers that are up, in order of their number.
+fn up(picture: &Picture) -> Vec<ServerName> {
+    let state = &picture.state;
+    let mut servers: Vec<(&ServerName, u32)> = state
+        .servers
+        .iter()
+        .filter(|(name, _)| state.presence(name).is_some_and(|presence| presence.up))
+        .map(|(name, entry)| (name, entry.config.value.number))
+        .collect();
+    servers.sort_by_key(|(_, number)| *number);
+    servers.into_iter().map(|(name, _)| name.clone()).collect()
+}
+
 /// Groups that do not run even though nothing is lost.
 fn down_now(picture: &Picture) -> BTreeSet<GroupName> {
-    forecast(picture, &[], "").map(|now| now.down.into_iter().collect()).unwrap_or_default()
+    played(picture, &[], "").map(|now| now.down.into_iter().collect()).unwrap_or_default()
 }
 
 struct Played<'a> {
@@ -168,7 +188,7 @@ impl Played<'_> {
         }
         let Self { picture, rows, down_now } = self;
         let (interruptions, down, ended) = rows.entry(lost).or_insert_with_key(|lost| {
-            match forecast(picture, &lost.changes(), "") {
+            match played(picture, &lost.changes(), "") {
                 Ok(forecast) => {
                     let interrupts = forecast.interruptions.into_iter().filter(Interruption::interrupts);
                     let down = forecast.down.into_iter().filter(|group| !down_now.contains(group));

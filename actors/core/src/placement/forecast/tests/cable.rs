@@ -165,7 +165,7 @@ fn only_the_network_in_which_an_address_lies_on_that_server_takes_it_along() {
     assert_eq!(fails(&after(&picture, &[cut("kiki", "lan")])), [""; 0]);
     assert_eq!(fails(&after(&picture, &[cut("kiki", "cross")])), ["kiki"]);
     // Nor one of another server, nor anything of a program.
-    assert_eq!(after(&picture, &[cut("lala", "lan"), cut("lala", "cross")]).interruptions, []);
+    assert_eq!(after(&picture, &[cut("lala", "lan"), cut("mimi", "cross")]).interruptions, []);
 }
 
 #[test]
@@ -173,6 +173,22 @@ fn nothing_goes_where_its_address_has_no_cable() {
     let forecast =
         after(&picture(|_| ()), &[cut("lala", "lan"), Change::ServerDown { server: "kiki".into() }]);
     assert_eq!((fails(&forecast), &about(&forecast, "web").to), (vec!["lala"], &Some("mimi".into())));
+}
+
+#[test]
+fn the_last_path_of_a_server_takes_the_server_along() {
+    let forecast = after(&picture(|_| ()), &[cut("kiki", "lan"), cut("kiki", "cross")]);
+    assert_eq!(fails(&forecast), [""; 0]);
+    assert_eq!(
+        steps(&forecast)[..5],
+        [
+            "    0 the cable of kiki to lan is cut",
+            "    0 the cable of kiki to cross is cut",
+            "    0 kiki is lost",
+            " 1036 the lease of kiki has ended for certain: it is gone",
+            " 1036 lala gets web",
+        ]
+    );
 }
 
 #[test]
