@@ -29,6 +29,7 @@ use tasuki_actors::{
     journal::Journal,
 };
 use tasuki_core::{
+    config::{FloatingIpConfig, ResourceConfig, ResourceKind},
     ids::{Revision, ServerName},
     membership::view::View,
     placement::{
@@ -98,6 +99,37 @@ fn each_single_loss_as_a_table() {
     let broken = BTreeSet::from([("lala".into(), "public".into())]);
     let rows = plan::matrix(&Picture::of(registry().0), &broken);
     golden("plan/matrix_with_a_broken_cable.txt", &render::matrix(&rows, false));
+}
+
+/// As [`registry`], with a floating address that `web` needs, online on kiki.
+fn with_address() -> Picture {
+    let mut registry = registry();
+    let mut config = registry.0.config().unwrap();
+    let floating = FloatingIpConfig {
+        address: [127, 0, 2, 100].into(),
+        prefix: 24,
+        device: None,
+        per_server: Default::default(),
+    };
+    let ip = ResourceConfig::of(ResourceKind::FloatingIp(floating));
+    config.groups.get_mut(&"web".into()).unwrap().resources.insert("ip".into(), ip);
+    registry.must(Author::Operator("root".into()), None, Registered::SetConfig { config });
+    let mut report = registry.0.groups[&"web".into()].report.clone().unwrap().value;
+    let app = report.resources.values().next().unwrap().clone();
+    report.resources.insert("ip".into(), app);
+    let author = Author::Server("kiki".into());
+    registry.must(author, None, Registered::Report { group: "web".into(), report });
+    Picture::of(registry.0)
+}
+
+#[test]
+fn a_cut_cable_as_a_plan_and_each_single_loss_with_a_floating_address() {
+    let cable_cut = vec![("kiki".into(), "public".into())];
+    let supposed = Supposed { cable_cut, ..Supposed::default() };
+    let plan = plan::forecast(&with_address(), &supposed, "aoi").unwrap();
+    golden("plan/cable_cut.txt", &(render::steps(&plan, false) + "\n"));
+    let rows = plan::matrix(&with_address(), &BTreeSet::new());
+    golden("plan/matrix_with_an_address.txt", &render::matrix(&rows, false));
 }
 
 #[test]
@@ -205,6 +237,8 @@ async fn a_plan_changes_nothing_and_is_the_same_without_the_cluster() {
     let offline = run(nowhere.path(), &[&asked[..], &["--state", saved, "--json"]].concat()).await;
     let online = run(data, &[&asked[..], &["--json"]].concat()).await;
     assert_eq!(json(&offline), json(&online));
+    let cut = run(data, &["plan", "--cable-cut", "kiki=public", "--json"]).await;
+    assert_eq!(json(&cut)["steps"][0]["text"], "the cable of kiki to public is cut", "{}", err(&cut));
     for arguments in [&["plan", "--matrix"][..], &["plan", "--matrix", "--state", saved]] {
         let rows = run(data, &[arguments, &["--json"]].concat()).await;
         assert_eq!(json(&rows)[0]["loss"], "server kiki", "{arguments:?}");
@@ -222,6 +256,8 @@ async fn a_plan_of_what_cannot_be_is_one_clear_error() {
         (&["plan", "--server-down", "momo"][..], 3, "TSK-1602"),
         (&["plan", "--server-up", "kiki"], 2, "TSK-1720"),
         (&["plan", "--server-up", "kiki", "--server-down", "kiki"], 2, "TSK-1720"),
+        (&["plan", "--cable-cut", "kiki=wan"], 2, "TSK-1720"),
+        (&["plan", "--cable-cut", "kiki"], 2, "SERVER=NETWORK"),
         (&["plan", "--move", "web=mimi"], 4, "TSK-1608"),
         (&["plan", "--stop", "wbe"], 3, "TSK-1603"),
         (&["plan", "--state", torn], 1, "TSK-1721"),

@@ -25,6 +25,8 @@ pub struct Supposed {
     pub server_down: Vec<ServerName>,
     /// Servers that start.
     pub server_up: Vec<ServerName>,
+    /// Cables that are cut: whose, and to which network.
+    pub cable_cut: Vec<(ServerName, NetworkName)>,
     /// Groups that an operator moves, and where to.
     pub moved: Vec<(GroupName, Option<ServerName>)>,
     /// Groups that an operator starts, and where.
@@ -90,6 +92,11 @@ impl Supposed {
         changes.extend(self.config.iter().map(|c| Change::Configure { config: Box::new(c.clone()) }));
         changes.extend(self.server_down.iter().map(|s| Change::ServerDown { server: s.clone() }));
         changes.extend(self.server_up.iter().map(|s| Change::ServerUp { server: s.clone() }));
+        let cut = |(server, network): &(ServerName, NetworkName)| Change::CableCut {
+            server: server.clone(),
+            network: network.clone(),
+        };
+        changes.extend(self.cable_cut.iter().map(cut));
         let moved = self.moved.iter();
         changes.extend(moved.map(|(group, to)| Change::Move { group: group.clone(), to: to.clone() }));
         let started = self.started.iter();
@@ -166,13 +173,17 @@ fn ending(ended: &Ended) -> (bool, String) {
 fn impossible(error: Impossible) -> AppError {
     match error {
         Impossible::Refused { refusal, .. } => AppError::Refused(refusal),
-        other @ (Impossible::AlreadyUp(_) | Impossible::Both(_) | Impossible::NoNetwork(_)) => AppError::Coded {
-            code: "TSK-1720".to_owned(),
-            message: other.to_string(),
-            remedy: "`tasuki server list` shows which servers are up; suppose something that can happen"
-                .to_owned(),
-            exit: Exit::Usage,
-        },
+        other @ (Impossible::AlreadyUp(_) | Impossible::Both(_) | Impossible::NoNetwork(_)) => {
+            AppError::Coded {
+                code: "TSK-1720".to_owned(),
+                message: other.to_string(),
+                remedy:
+                    "`tasuki server list` shows which servers are up, `tasuki config show` the networks; \
+                     suppose something that can happen"
+                        .to_owned(),
+                exit: Exit::Usage,
+            }
+        }
     }
 }
 
@@ -248,6 +259,7 @@ impl App {
         });
         let view = self.node.view();
         picture.fit.retain(|server| view.peers.get(server).is_none_or(|p| p.gossip != GossipState::Dead));
+        picture.at = super::wall_now();
         picture.voters = self.node.status().raft.voters.into_iter().collect();
         Ok(picture)
     }

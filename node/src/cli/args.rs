@@ -165,6 +165,9 @@ pub struct PlanArgs {
     /// A server starts (repeatable)
     #[arg(long, value_name = "SERVER")]
     pub server_up: Vec<String>,
+    /// A server's cable to a network is cut (repeatable)
+    #[arg(long, value_name = "SERVER=NETWORK")]
+    pub cable_cut: Vec<CableArg>,
     /// A group is moved; without a server to the next allowed one (repeatable)
     #[arg(long = "move", value_name = "GROUP[=SERVER]")]
     pub moved: Vec<PlaceArg>,
@@ -178,14 +181,36 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FILE")]
     pub apply: Option<PathBuf>,
     /// Say instead what the loss of each single server and each single path would do
-    #[arg(long, conflicts_with_all = ["server_down", "server_up", "moved", "start", "stop", "apply"])]
+    #[arg(long, conflicts_with_all = ["server_down", "server_up", "cable_cut", "moved", "start", "stop", "apply"])]
     pub matrix: bool,
     /// Begin with a state that --save wrote; needs no node
     #[arg(long, value_name = "FILE", conflicts_with = "save")]
     pub state: Option<PathBuf>,
     /// Write the state of the cluster to a file, for --state
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["server_down", "server_up", "moved", "start", "stop", "apply", "matrix"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["server_down", "server_up", "cable_cut", "moved", "start", "stop", "apply", "matrix"])]
     pub save: Option<PathBuf>,
+}
+
+/// A server's cable to a network: `kiki=public`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CableArg {
+    /// Whose.
+    pub server: String,
+    /// To which network.
+    pub network: String,
+}
+
+impl std::str::FromStr for CableArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((server, network)) if !server.is_empty() && !network.is_empty() => {
+                Ok(Self { server: server.to_owned(), network: network.to_owned() })
+            }
+            _ => Err(format!("{text:?} is not SERVER=NETWORK")),
+        }
+    }
 }
 
 /// A group and, perhaps, where it should be: `web` or `web=lala`.

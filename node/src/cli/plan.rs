@@ -68,6 +68,11 @@ fn supposed(context: &Context, arguments: &PlanArgs) -> Result<Supposed, AppErro
         config: config.map(|loaded| loaded.config),
         server_down: servers(&arguments.server_down),
         server_up: servers(&arguments.server_up),
+        cable_cut: arguments
+            .cable_cut
+            .iter()
+            .map(|cable| (cable.server.as_str().into(), cable.network.as_str().into()))
+            .collect(),
         moved: places(&arguments.moved),
         started: places(&arguments.start),
         stopped: arguments.stop.iter().map(|name| name.as_str().into()).collect(),
@@ -108,7 +113,7 @@ pub fn steps(plan: &Plan, color: bool) -> String {
             .enumerate()
             .map(|(at, step)| {
                 let style = match step.kind.as_str() {
-                    "lost" | "gone" | "stand_down" | "finally" => Style::Bad,
+                    "lost" | "gone" | "cut" | "fails" | "stand_down" | "finally" => Style::Bad,
                     "stop" | "release" | "released" | "stopped" => Style::Warn,
                     "online" | "joined" => Style::Good,
                     _ => Style::Plain,
@@ -185,7 +190,9 @@ pub fn matrix(rows: &[MatrixRow], color: bool) -> String {
             let down = names(row.down.iter().map(GroupName::as_str).collect());
             let style = if row.down.is_empty() { Style::Good } else { Style::Bad };
             let happens = match (row.cut_off.is_empty(), row.kind.as_str()) {
-                (true, "cable" | "network") => "nothing: every server is heard on another path".to_owned(),
+                (true, "cable" | "network") if row.settled && row.interruptions.is_empty() => {
+                    "nothing: every server is heard on another path".to_owned()
+                }
                 _ if !row.settled || row.ending.starts_with("no quorum") => row.ending.clone(),
                 _ if moves.is_empty() => "nothing moves".to_owned(),
                 _ => moves.join(", "),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tasuki_core::{
-    ids::{GroupName, ResourceName, Revision, ServerName},
+    ids::{GroupName, NetworkName, ResourceName, Revision, ServerName},
     placement::forecast::Interruption,
     time::WallTime,
 };
@@ -42,6 +42,11 @@ pub fn supposed_out(supposed: Supposed, file: &str) -> wire::ForecastRequest {
         file: file.to_owned(),
         server_down: texts(&supposed.server_down),
         server_up: texts(&supposed.server_up),
+        cable_cut: supposed
+            .cable_cut
+            .into_iter()
+            .map(|(server, network)| wire::Cable { server: server.to_string(), network: network.to_string() })
+            .collect(),
         r#move: places(supposed.moved),
         start: places(supposed.started),
         stop: texts(&supposed.stopped),
@@ -61,6 +66,11 @@ pub fn supposed_in(request: wire::ForecastRequest) -> Supposed {
         config: None,
         server_down: servers(request.server_down),
         server_up: servers(request.server_up),
+        cable_cut: request
+            .cable_cut
+            .into_iter()
+            .map(|cable| (ServerName::new(cable.server), NetworkName::new(cable.network)))
+            .collect(),
         moved: places(request.r#move),
         started: places(request.start),
         stopped: groups(request.stop),
