@@ -10,7 +10,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use std::{collections::BTreeMap, env, fs, hint::black_box, process, time::Instant};
+use std::{collections::BTreeMap, env, fmt::Write as _, fs, hint::black_box, process, time::Instant};
 
 use common::{Plain, cluster, exec, server_name};
 use tasuki_core::{config::*, ids::*};
@@ -103,6 +103,87 @@ fn one(resources: usize, servers: usize) {
     );
 }
 
+/// The same cluster for Pacemaker's scheduler: all servers up, nothing running, no probes.
+fn as_cib(config: &ClusterConfig) -> String {
+    let mut cib = String::from(concat!(
+        "<cib validate-with=\"pacemaker-3.8\" crm_feature_set=\"3.16.1\" epoch=\"1\" num_updates=\"0\" ",
+        "admin_epoch=\"0\" have-quorum=\"1\" dc-uuid=\"1\"><configuration><crm_config>",
+        "<cluster_property_set id=\"o\"><nvpair id=\"o1\" name=\"stonith-enabled\" value=\"false\"/>",
+        "<nvpair id=\"o2\" name=\"enable-startup-probes\" value=\"false\"/></cluster_property_set>",
+        "</crm_config><nodes>"
+    ));
+    let mut states = String::new();
+    for (name, server) in &config.servers {
+        let id = server.number;
+        let _ = write!(cib, "<node id=\"{id}\" uname=\"{name}\"/>");
+        let _ = write!(
+            states,
+            "<node_state id=\"{id}\" uname=\"{name}\" in_ccm=\"true\" crmd=\"online\" join=\"member\" \
+             expected=\"member\"/>"
+        );
+    }
+    cib.push_str("</nodes><resources>");
+    let mut constraints = String::new();
+    for (name, group) in &config.groups {
+        let _ = write!(cib, "<group id=\"{name}\">");
+        for resource in group.resources.keys() {
+            let _ = write!(
+                cib,
+                "<primitive id=\"{resource}\" class=\"ocf\" provider=\"pacemaker\" type=\"Dummy\"/>"
+            );
+        }
+        cib.push_str("</group>");
+        for need in &group.start {
+            let Named::Resource(on) = &need.on else { continue };
+            let _ = match need.kind {
+                StartKind::Attraction { .. } => write!(
+                    constraints,
+                    "<rsc_colocation id=\"c-{name}\" rsc=\"{name}\" with-rsc=\"{on}\" score=\"100\"/>"
+                ),
+                StartKind::Dispersion { .. } => write!(
+                    constraints,
+                    "<rsc_colocation id=\"c-{name}\" rsc=\"{name}\" with-rsc=\"{on}\" score=\"-100\"/>"
+                ),
+                _ => write!(constraints, "<rsc_order id=\"o-{name}\" first=\"{on}\" then=\"{name}\"/>"),
+            };
+        }
+    }
+    let _ = write!(
+        cib,
+        "</resources><constraints>{constraints}</constraints></configuration><status>{states}</status></cib>"
+    );
+    cib
+}
+
+/// The first start of everything: ours until all runs, Pacemaker's one run of its scheduler.
+fn beside_pacemaker(resources: usize, servers: usize) {
+    let config = config(resources, servers);
+    let mut plain = Plain::up(config.clone());
+    let start = Instant::now();
+    plain.settle();
+    let ours = start.elapsed();
+    assert!(config.groups.keys().all(|group| plain.online(group)), "all runs");
+    let file = env::temp_dir().join(format!("tasuki-bench-{}.xml", process::id()));
+    fs::write(&file, as_cib(&config)).unwrap();
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        let done = process::Command::new("crm_simulate").arg("-x").arg(&file).args(["--run"]).output();
+        times.push(start.elapsed());
+        let done = done.unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && said.contains("Start "), "{said}");
+    }
+    fs::remove_file(&file).unwrap();
+    times.sort();
+    let ratio = times[1].as_secs_f64() / ours.as_secs_f64();
+    println!(
+        "{resources:>9} {servers:>8} {:>14.1} {:>14.1} {ratio:>8.0}",
+        ours.as_secs_f64() * 1e3,
+        times[1].as_secs_f64() * 1e3
+    );
+}
+
 fn main() {
     let sizes: Vec<usize> = env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     if let [resources, servers] = sizes[..] {
@@ -120,5 +201,17 @@ fn main() {
             let done = process::Command::new(program).args(args).status().unwrap();
             assert!(done.success());
         }
+    }
+    println!();
+    if process::Command::new("crm_simulate").arg("--version").output().is_err() {
+        println!("beside Pacemaker: skipped, because crm_simulate is not installed");
+        return;
+    }
+    println!("the first start of everything, in ms: ours until all runs (decisions, registry, owners that");
+    println!("obey at once), and one run of Pacemaker's scheduler over the same groups without probes");
+    println!();
+    println!("resources  servers    ours, all ms  Pacemaker ms    ratio");
+    for (resources, servers) in [(100, 3), (1_000, 3), (1_000, 32), (5_000, 3)] {
+        beside_pacemaker(resources, servers);
     }
 }
