@@ -294,7 +294,7 @@ fn pools_are_filled_again_and_a_monitor_has_a_resource_restarted() {
         Ok(said.lines().any(|line| line.contains("flag") && line.contains("Normal")))
     })
     .unwrap();
-    assert_eq!(running(&trio), [first.clone()], "it stays where it is");
+    assert_eq!(running(&trio), std::slice::from_ref(&first), "it stays where it is");
 
     // The server of the pool is lost: the pool gets the other one, and the resource follows it.
     let victim = trio.servers.iter().find(|server| server.name() == first).unwrap();
