@@ -153,6 +153,18 @@ async fn stops_that_take_others_with_them_need_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_of_which_a_part_is_refused_stops_nothing() {
+    let cluster = Cluster::of(engine()).await;
+    cluster.ok(&["resource", "modify", "db", "--attr", "STOP_DEPENDENCIES=hard(agent)"]).await;
+    cluster.ok(&["resource", "stop", "db", "--on", "kiki"]).await;
+    // Nothing needs agent#1 now; db#2 needs agent#2.
+    let done = cluster.refused(&["resource", "stop", "agent"], 4, "TSK-1616").await;
+    assert!(done.err.contains("db#2"), "{done:?}");
+    assert_eq!(cluster.state().groups[&"agent#1".into()].target.value, Target::Online);
+    assert_eq!(cluster.owner("agent#1").as_deref(), Some("kiki"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn resources_are_added_changed_and_taken_out() {
     let cluster = Cluster::of(engine()).await;
     let add = ["resource", "add", "api", "--type", "webapp", "--attr", "site=b", "--attr", "start=/bin/true"];

@@ -8,7 +8,7 @@ pub mod view;
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
     ids::{GroupName, ResourceName, Revision, ServerName},
-    registry::{Command, State},
+    registry::{Author, Command, Proposal, Reply, State, apply},
 };
 
 pub use self::error::ResourceError;
@@ -114,6 +114,8 @@ impl App {
         chosen: Vec<Chosen>,
         command: impl Fn(&Chosen) -> Command,
     ) -> Result<Vec<Acted>, AppError> {
+        let commands: Vec<Command> = chosen.iter().map(&command).collect();
+        rehearse(by, state, &commands)?;
         let mut acted = Vec::new();
         for one in chosen {
             let accepted = match self.propose(by, command(&one)).await {
@@ -141,6 +143,26 @@ impl App {
         }
         Ok(acted)
     }
+}
+
+/// Whether the registry as it is would accept all of them, one after the other: none is asked for
+/// when one would be refused.
+fn rehearse(by: &Caller, state: &State, commands: &[Command]) -> Result<(), AppError> {
+    let mut copy = state.clone();
+    for command in commands {
+        let proposal = Proposal {
+            author: Author::Operator(by.name.clone()),
+            at: wall_now(),
+            lineage: copy.lineage.clone(),
+            read: Vec::new(),
+            reason: None,
+            command: command.clone(),
+        };
+        if let Reply::Refused(refusal) = apply(&mut copy, &proposal) {
+            return Err(refusal.into());
+        }
+    }
+    Ok(())
 }
 
 /// The instances of a resource, by number.

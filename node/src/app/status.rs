@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tasuki_actors::handle::NodeStatus;
 use tasuki_core::{
+    config::GroupConfig,
     ids::{Epoch, GroupName, Incarnation, Lineage, NetworkName, ResourceName, Revision, ServerName, Term},
     membership::view::{GossipState, PathState, View},
     registry::{
@@ -369,6 +370,11 @@ fn survival(state: &State, servers: &[ServerStatus], groups: &[GroupStatus], con
         .filter(|group| group.target == Target::Online)
         .filter(|group| {
             let allowed = state.groups.get(&group.name).and_then(|g| g.config.as_ref());
+            // What belongs to one server is not there to go elsewhere.
+            let bound = |config: &GroupConfig| config.instance.as_ref().is_some_and(|i| i.bound.is_some());
+            if allowed.is_some_and(|config| bound(&config.value)) {
+                return false;
+            }
             let others = servers.iter().filter(up).filter(|server| {
                 server.state == ServerState::Up
                     && Some(&server.name) != group.server.as_ref()
