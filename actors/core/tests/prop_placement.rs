@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tasuki_core::{
     config::*,
     ids::*,
-    registry::{Command, state::Target},
+    registry::{Author, Command, state::Target},
 };
 
 #[derive(Clone, Debug)]
@@ -308,4 +308,36 @@ proptest! {
             }
         }
     }
+}
+
+/// R2 fails and is up elsewhere before the release of R1 was taken: R1 has lost it all the same.
+#[test]
+fn a_stop_dependency_is_kept_when_what_it_names_is_up_elsewhere_already() {
+    let mut config = cluster(2);
+    let on = || Named::Resource("r2".into());
+    let start =
+        vec![StartDependency { on: on(), kind: StartKind::Hard { intermediate: false, global: false } }];
+    let stop = vec![StopDependency { on: on(), intermediate: false, global: false, shutdown: false }];
+    config.resources.insert("r1".into(), ResourceDefinition { start, stop, ..definition() });
+    config.resources.insert("r2".into(), definition());
+    let mut plain = Plain::up(config);
+    plain.settle();
+    let (r1, r2): (GroupName, GroupName) = ("r1#1".into(), "r2#1".into());
+    let here = plain.owner(&r1).unwrap().clone();
+    assert_eq!(plain.owner(&r2), Some(&here));
+    plain.fail(&r2);
+    // Only what is decided about R2 gets through, until it is online elsewhere.
+    while plain.owner(&r2) == Some(&here) || !plain.online(&r2) {
+        let about = |command: &Command| match command {
+            Command::Release { group, .. } | Command::Assign { group, .. } => *group == r2,
+            _ => false,
+        };
+        for decision in plain.decisions().into_iter().filter(|decision| about(&decision.command)) {
+            plain.propose(Author::Leader("s1".into()), Some(decision), None);
+        }
+        plain.obey();
+    }
+    assert_eq!(plain.owner(&r1), Some(&here));
+    let goes = |command: &Command| matches!(command, Command::Release { group, .. } if *group == r1);
+    assert!(plain.decisions().iter().any(|decision| goes(&decision.command)), "{:#?}", plain.decisions());
 }

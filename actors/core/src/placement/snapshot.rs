@@ -10,7 +10,7 @@ use crate::{
     ids::{GroupName, ResourceName, Revision, ServerName, TypeName},
     registry::{
         State,
-        state::{Facts, GroupEntry, Presence, ResourceState},
+        state::{Fall, GroupEntry, Presence, ResourceState},
     },
 };
 
@@ -279,17 +279,19 @@ impl<'a> Snapshot<'a> {
             unit.serves.push(target);
         }
         let owner = unit.owner;
-        let last = facts.and_then(|facts| facts.last_server.as_ref()).and_then(|server| self.server(server));
+        let falls = facts.into_iter().flat_map(|facts| &facts.falls);
+        let falls: Vec<(ServerId, Fall)> =
+            falls.filter_map(|(server, fall)| Some((self.server(server)?, fall.clone()))).collect();
         let target = &mut self.targets[target];
         target.members.push(member);
         if let Some(owner) = owner {
             target.at.entry(owner).or_default().push(member);
         }
-        if let Some(Facts { left_online, fell, .. }) = facts {
-            for place in [None, last] {
+        for (server, Fall { left_online, fell }) in falls {
+            for place in [None, Some(server)] {
                 let falls = target.falls.entry(place).or_default();
-                falls.left_online.add(*left_online, id);
-                falls.fell.add(*fell, id);
+                falls.left_online.add(left_online, id);
+                falls.fell.add(fell, id);
             }
         }
     }

@@ -172,6 +172,10 @@ pub struct Facts {
     pub left_online: Revision,
     /// The change at which it was neither ONLINE nor INTERMEDIATE any more.
     pub fell: Revision,
+    /// The same two for each server on which it was up: what relied on it there has to know even
+    /// when it is up elsewhere since.
+    #[serde(default)]
+    pub falls: BTreeMap<ServerName, Fall>,
     /// When it came online last: LAST_RESTART.
     pub last_restart: WallTime,
     /// Where that was: LAST_SERVER.
@@ -180,6 +184,15 @@ pub struct Facts {
     pub start_took: Option<u64>,
     /// How long its last stop took, in milliseconds.
     pub stop_took: Option<u64>,
+}
+
+/// How a resource was up last on one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fall {
+    /// The change at which it left ONLINE last.
+    pub left_online: Revision,
+    /// The change at which it was neither ONLINE nor INTERMEDIATE any more.
+    pub fell: Revision,
 }
 
 /// One monitor: the wish and what the servers found.

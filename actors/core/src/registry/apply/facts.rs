@@ -9,7 +9,7 @@ use crate::{
     ids::{GroupName, ResourceName, Revision},
     registry::{
         Item, Key,
-        state::{Facts, GroupReport, ResourceReport, ResourceState},
+        state::{Facts, Fall, GroupReport, ResourceReport, ResourceState},
     },
     time::WallTime,
 };
@@ -113,6 +113,15 @@ impl Facts {
             self.rose = revision; // online again, though it never stopped
         } else if !online && !was_intermediate && self.left_online < self.rose {
             self.left_online = revision;
+            self.note_fall();
+        }
+    }
+
+    /// Where it is up, or was until now.
+    fn note_fall(&mut self) {
+        if let Some(server) = self.last_server.clone() {
+            let fall = Fall { left_online: self.left_online, fell: self.fell };
+            self.falls.insert(server, fall);
         }
     }
 
@@ -128,6 +137,7 @@ impl Facts {
         if self.left_online < self.rose && then.is_none_or(|then| then.state != ResourceState::Intermediate) {
             self.left_online = revision;
         }
+        self.note_fall();
     }
 }
 
