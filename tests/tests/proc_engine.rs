@@ -216,7 +216,11 @@ fn an_operator_builds_breaks_and_rolls_back_dependent_resources() {
     };
     let with_app = now().to_string();
     must(&trio, &["resource", "delete", "app"]);
-    refused(&trio.servers[0].tasuki(&["resource", "status", "app"]).unwrap(), &["app"]);
+    // It is shown for as long as it stops.
+    await_true("app is forgotten", || {
+        Ok(!trio.servers[0].tasuki(&["resource", "status", "app"])?.status.success())
+    })
+    .unwrap();
     let without = now().to_string();
     let difference = must(&trio, &["config", "diff", &with_app, &without]);
     assert!(difference.lines().any(|line| line.starts_with('-') && line.contains("\"app\"")), "{difference}");
