@@ -74,8 +74,8 @@ pub struct State {
 struct Reporting {
     due: Option<MonitorReport>,
     under_way: Option<MonitorReport>,
-    /// Something was reported: from then on the registry as this server sees it is behind.
-    begun: bool,
+    /// The last one; once there is one, the registry as this server sees it is behind.
+    said: Option<MonitorReport>,
 }
 
 impl Drop for State {
@@ -166,6 +166,7 @@ impl State {
             self.suspended = suspended;
             self.on(Event::Suspended(suspended));
         }
+        self.report_if_missing();
     }
 
     /// What runs of its target has changed: a new run is a new target.
@@ -268,7 +269,7 @@ impl State {
             return;
         }
         let Some(report) = self.reporting.due.take() else { return };
-        if !std::mem::replace(&mut self.reporting.begun, true) {
+        if self.reporting.said.replace(report.clone()).is_none() {
             let registry = self.context.state();
             let known = registry.monitors.get(&self.name);
             let known = known.and_then(|entry| entry.reports.get(self.context.me()));
@@ -287,6 +288,22 @@ impl State {
         });
     }
 
+    /// A server's reports are refused before it is counted as up, and forgotten when it is counted
+    /// as down: once it is up they are said again.
+    fn report_if_missing(&mut self) {
+        if self.reporting.under_way.is_some() || self.reporting.due.is_some() {
+            return;
+        }
+        let (registry, me) = (self.context.state(), self.context.me());
+        let up = registry.servers.get(me).and_then(|server| server.presence.as_ref());
+        let up = up.is_some_and(|presence| presence.value.up);
+        let known = registry.monitors.get(&self.name).is_some_and(|entry| entry.reports.contains_key(me));
+        if up && !known {
+            self.reporting.due = self.reporting.said.clone();
+            self.report_if_due();
+        }
+    }
+
     fn reported(&mut self, outcome: Result<(), RegistryError>) {
         let report = self.reporting.under_way.take();
         match outcome {
@@ -294,6 +311,7 @@ impl State {
             Err(RegistryError::Refused(refusal)) => {
                 tracing::info!(monitor = %self.name, %refusal, "a monitor's report was refused");
                 self.report_if_due();
+                self.report_if_missing();
             }
             Err(error) => {
                 tracing::debug!(monitor = %self.name, %error, "a monitor's report did not get through; again");
