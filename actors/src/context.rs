@@ -7,7 +7,7 @@ use std::{
 };
 
 use tasuki_core::{
-    config::ClusterConfig,
+    config::{ClusterConfig, Role},
     ids::{BootId, Incarnation, Lineage, RaftId, ServerName, Term},
     membership::view::View,
     registry::State,
@@ -51,6 +51,8 @@ pub struct NodeOptions {
     /// The configuration that it was founded or joined with; the registry's own counts as soon as
     /// there is one.
     pub config: ClusterConfig,
+    /// What it does in the cluster.
+    pub role: Role,
     /// Whether this server founds the cluster.
     pub founder: bool,
     /// The store was made before: an empty folder in its place is a lost store, which must not vote

@@ -10,9 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tasuki_core::{
-    config::{ExecConfig, FloatingIpConfig},
-    ids::{BootId, Epoch, GroupName, NetworkName, ResourceName, ServerName},
+    config::{ExecConfig, FenceConfig, FloatingIpConfig},
+    ids::{BootId, Epoch, FenceName, GroupName, Incarnation, NetworkName, ResourceName, ServerName},
+    membership::tie_break::Record,
     registry::state::AfterStop,
     time::{Timestamp, WallTime},
 };
@@ -238,6 +240,123 @@ pub trait Prober: Send + Sync + 'static {
     async fn run(&self, look: &ProgramLook) -> Result<ProgramAnswer, LookError>;
 }
 
+/// Where the tie-break record of two servers is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegisterPlace {
+    /// At a witness.
+    Witness(PeerAddress),
+    /// In the voting files, by a majority of them.
+    Files(Vec<PathBuf>),
+}
+
+/// What became of a compare-and-swap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swap {
+    /// The record is the new one now, durably.
+    Done,
+    /// It was another one than expected, and is left as it is.
+    Other(Option<Record>),
+}
+
+/// Why nothing is known of the record. After a swap that means: read it back (R16).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// The witness, or a majority of the voting files, cannot be reached in time.
+    #[error("the tie-break record cannot be reached: {0}")]
+    Unreachable(String),
+    /// It answers, but refuses: another cluster's, damaged, not permitted.
+    #[error("the tie-break record cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// The tie-break record: a durable register with compare-and-swap (R14).
+#[async_trait]
+pub trait TieBreakRegister: Send + Sync + 'static {
+    /// Reads it; `None` when there is none. What was read is also what every later reader will
+    /// find, until it is swapped.
+    async fn read(&self, place: &RegisterPlace) -> Result<Option<Record>, RegisterError>;
+    /// Puts `to` in the place of `from`.
+    async fn swap(
+        &self,
+        place: &RegisterPlace,
+        from: Option<&Record>,
+        to: &Record,
+    ) -> Result<Swap, RegisterError>;
+}
+
+/// What a server writes of itself into each voting file. Each server writes its own block only
+/// (R18).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskBeat {
+    /// Who.
+    pub server: ServerName,
+    /// Its number in the configuration: which block is its own.
+    pub number: u32,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// Counts its beats.
+    pub seq: u64,
+    /// It has stopped everything and holds no lease (R21).
+    pub stopped: bool,
+    /// Incarnations of other servers that it, as leader, has judged lost: they stand down when they
+    /// read this (the kill block).
+    pub evicts: BTreeMap<ServerName, Incarnation>,
+}
+
+/// Why a voting file was not read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VotingFileError {
+    /// It does not answer, or with an error.
+    #[error("{0}")]
+    Failed(String),
+    /// It belongs to another cluster, or is none.
+    #[error("{0}")]
+    Foreign(String),
+}
+
+/// Voting files on shared storage: past the cache, one operation at a time a file (R18).
+#[async_trait]
+pub trait VotingFiles: Send + Sync + 'static {
+    /// Writes the own block and reads all the others. Torn and unwritten ones are left out.
+    async fn exchange(
+        &self,
+        file: &std::path::Path,
+        own: &DiskBeat,
+    ) -> Result<Vec<DiskBeat>, VotingFileError>;
+}
+
+/// What a fencing device should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceAction {
+    /// Off, and read back that it is.
+    Off,
+    /// Let it in again: on, or registered.
+    On,
+    /// Whether the device answers.
+    Monitor,
+}
+
+/// One order to one device.
+#[derive(Clone, Debug)]
+pub struct FenceOrder {
+    /// Which.
+    pub device: FenceName,
+    /// As configured.
+    pub config: FenceConfig,
+    /// What.
+    pub action: FenceAction,
+    /// For which server.
+    pub target: ServerName,
+}
+
+/// Runs fencing devices.
+#[async_trait]
+pub trait Fencer: Send + Sync + 'static {
+    /// Does it; resolves when the device has confirmed it, with why not otherwise. Tried once, for
+    /// at most the configured time-out.
+    async fn act(&self, order: &FenceOrder) -> Result<(), String>;
+}
+
 /// All ports of one node.
 #[derive(Clone)]
 pub struct Ports {
@@ -253,4 +372,10 @@ pub struct Ports {
     pub agent: Arc<dyn ResourceAgent>,
     /// Monitors' and checks' looks.
     pub prober: Arc<dyn Prober>,
+    /// The tie-break record.
+    pub tie_break: Arc<dyn TieBreakRegister>,
+    /// Voting files.
+    pub voting_files: Arc<dyn VotingFiles>,
+    /// Fencing devices.
+    pub fencer: Arc<dyn Fencer>,
 }

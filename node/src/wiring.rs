@@ -118,12 +118,22 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         incarnation,
         store,
         journal: journal_of(data),
+        role: config.servers.get(identity.server()).map_or_else(Default::default, |server| server.role),
         config,
         founder: matches!(bootstrap, Bootstrap::Found { .. }),
         store_exists: made.exists(),
     };
-    let ports =
-        Ports { clock, peers, links: links.clone(), guard: guard.clone(), agent: agent.clone(), prober };
+    let ports = Ports {
+        clock,
+        peers,
+        links: links.clone(),
+        guard: guard.clone(),
+        agent: agent.clone(),
+        prober,
+        tie_break: Arc::new(crate::edge::system::SystemRegister::default()),
+        voting_files: Arc::new(crate::edge::system::SystemVotingFiles::default()),
+        fencer: Arc::new(crate::edge::system::SystemFencer::default()),
+    };
     let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(NodeError::Tree)?;
     // From here on an empty store in this place is a lost one (R23).
     fs::write(&made, b"").map_err(|e| NodeError::System("the data folder", e))?;

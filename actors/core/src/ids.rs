@@ -77,6 +77,10 @@ name!(
     ResourceName
 );
 name!(
+    /// A fencing device.
+    FenceName
+);
+name!(
     /// A resource type.
     TypeName
 );

@@ -124,6 +124,13 @@ pub enum Reason {
     },
     /// The server itself said that it has stopped.
     SaidSo,
+    /// A server was fenced.
+    Fenced {
+        /// Which.
+        server: ServerName,
+        /// By which devices; empty when an operator confirmed it.
+        by: String,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -167,6 +174,10 @@ impl fmt::Display for Reason {
                 write!(f, "no lease request for {} ms", silent.as_millis())
             }
             Self::SaidSo => f.write_str("it said that it has stopped"),
+            Self::Fenced { server, by } if by.is_empty() => {
+                write!(f, "an operator confirmed that {server} is off")
+            }
+            Self::Fenced { server, by } => write!(f, "{server} was fenced by {by}"),
         }
     }
 }

@@ -110,9 +110,18 @@ fn config() -> ClusterConfig {
         resources: BTreeMap::from([("db".into(), exec(&[])), ("app".into(), exec(&["db"]))]),
         ..GroupConfig::default()
     };
-    let server = |number| ServerConfig { number, comment: String::new(), addresses: BTreeMap::new() };
+    let server = |number| ServerConfig {
+        role: Default::default(),
+        domain: None,
+        fencing: Vec::new(),
+        number,
+        comment: String::new(),
+        addresses: BTreeMap::new(),
+    };
     ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: "prop".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

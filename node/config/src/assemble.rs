@@ -43,10 +43,19 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         let addresses = addresses
             .map(|(network, address)| Some((NetworkName::new(network.into_inner()), address?.into_inner())))
             .collect::<Option<_>>()?;
-        let value = ServerConfig { number, comment: server.comment, addresses };
+        let value = ServerConfig {
+            role: Default::default(),
+            domain: None,
+            fencing: Vec::new(),
+            number,
+            comment: server.comment,
+            addresses,
+        };
         servers.insert(ServerName::new(server.name?.into_inner()), value);
     }
     let settings = ClusterSettings {
+        votes: Default::default(),
+        fences: BTreeMap::new(),
         name: cluster.name?.into_inner(),
         comment: cluster.comment,
         timing: cluster.timing?,
@@ -189,6 +198,7 @@ fn assemble_group(
         resources.insert(ResourceName::new(name), assemble_resource(resource, networks)?);
     }
     Some(GroupConfig {
+        on_quorum_loss: Default::default(),
         comment: group.comment,
         servers: server_names(group.servers),
         startup: group.startup,

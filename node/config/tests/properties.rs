@@ -164,6 +164,8 @@ fn build(
     let numbered = || (1u8..).zip(networks.iter().copied());
     let network = |number: u8| format!("net-{number}");
     let settings = ClusterSettings {
+        votes: Default::default(),
+        fences: BTreeMap::new(),
         name,
         comment: about,
         timing,
@@ -189,7 +191,14 @@ fn build(
             let addresses = numbered()
                 .map(|(on, (v6, _))| (network(on).as_str().into(), address(on, v6, number)))
                 .collect();
-            let value = ServerConfig { number: number.into(), comment: comment.to_owned(), addresses };
+            let value = ServerConfig {
+                role: Default::default(),
+                domain: None,
+                fencing: Vec::new(),
+                number: number.into(),
+                comment: comment.to_owned(),
+                addresses,
+            };
             (server(number).as_str().into(), value)
         })
         .collect();

@@ -259,7 +259,8 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         | Refusal::OtherIncarnation { .. }
         | Refusal::StillOwned { .. }
         | Refusal::OtherEpoch { .. }
-        | Refusal::NotOwner { .. } => "TSK-1612",
+        | Refusal::NotOwner { .. }
+        | Refusal::OlderRecord { .. } => "TSK-1612",
         Refusal::ServerInUse(_) => "TSK-1613",
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => "TSK-1614",
         Refusal::Token(_) => "TSK-1640",
@@ -271,6 +272,10 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         Refusal::NoSuchPool(_) => "TSK-1625",
         Refusal::PoolFull { .. } => "TSK-1626",
         Refusal::NotForPool { .. } => "TSK-1627",
+        Refusal::FencingUnderWay(_) => "TSK-1730",
+        Refusal::AlreadyFenced(_) => "TSK-1731",
+        Refusal::NotFenced(_) => "TSK-1732",
+        Refusal::StillUp(_) => "TSK-1733",
     }
 }
 
@@ -290,7 +295,8 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         | Refusal::OtherIncarnation { .. }
         | Refusal::StillOwned { .. }
         | Refusal::OtherEpoch { .. }
-        | Refusal::NotOwner { .. } => "something changed meanwhile; look at it and try again",
+        | Refusal::NotOwner { .. }
+        | Refusal::OlderRecord { .. } => "something changed meanwhile; look at it and try again",
         Refusal::ServerInUse(_) => "keep the server in the file: a member cannot be left out",
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => {
             "this is another cluster than the one meant; check --data or --address"
@@ -304,6 +310,10 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
             "nothing to do: the pools are filled again by the configuration of now"
         }
         Refusal::NotInPool { .. } => "name a server of its pools; `tasuki pool status` shows them",
+        Refusal::FencingUnderWay(_) => "wait for its outcome; `tasuki fence status` shows it",
+        Refusal::AlreadyFenced(_) => "nothing to do; start the server to bring it back",
+        Refusal::NotFenced(_) => "`tasuki fence status` shows what was fenced",
+        Refusal::StillUp(_) => "`tasuki server stop SERVER` stops it in order",
         Refusal::Token(_) => "make a new token with `tasuki cluster token` on a member",
     }
 }

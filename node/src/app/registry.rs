@@ -185,6 +185,8 @@ fn item(state: &State, key: &Key) -> Option<ItemView> {
         Key::Settings => view(key, state.settings.as_ref()?),
         Key::Mode => view(key, state.mode.as_ref()?),
         Key::Configuration => configuration(key, state)?,
+        Key::TieBreak => view(key, state.tie_break.as_ref()?),
+        Key::Fencing(name) => view(key, state.servers.get(name)?.fencing.as_ref()?),
         Key::ServerConfig(name) => view(key, &state.servers.get(name)?.config),
         Key::Presence(name) => view(key, state.servers.get(name)?.presence.as_ref()?),
         Key::GroupConfig(name) => view(key, group(name)?.config.as_ref()?),

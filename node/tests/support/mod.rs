@@ -57,6 +57,9 @@ pub fn config() -> ClusterConfig {
     let networks = ["interconnect", "public"];
     let uses = [NetworkUse::Interconnect, NetworkUse::Public];
     let server = |number: u8| ServerConfig {
+        role: Default::default(),
+        domain: None,
+        fencing: Vec::new(),
         number: number.into(),
         comment: String::new(),
         addresses: BTreeMap::from([
@@ -85,6 +88,8 @@ pub fn config() -> ClusterConfig {
     };
     ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: "demo".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

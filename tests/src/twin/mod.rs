@@ -3,6 +3,7 @@
 
 mod looks;
 mod machine;
+mod shared;
 mod wire;
 
 use std::{
@@ -29,7 +30,7 @@ use tasuki_core::{
 use tempfile::TempDir;
 
 pub use self::machine::{Happening, Machine};
-use self::wire::Wire;
+use self::{shared::Shared, wire::Wire};
 
 /// The names of the servers, in order of their number.
 pub const NAMES: [&str; 5] = ["kiki", "lala", "mimi", "nana", "pipi"];
@@ -41,6 +42,7 @@ pub struct Twin {
     nodes: Mutex<BTreeMap<ServerName, NodeHandle>>,
     config: ClusterConfig,
     folder: TempDir,
+    shared: Arc<Shared>,
     incarnations: Mutex<BTreeMap<ServerName, u64>>,
     /// Time is real here: clusters that ran side by side would take it from one another.
     _turn: tokio::sync::OwnedMutexGuard<()>,
@@ -68,6 +70,9 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
         std::net::IpAddr::from([127, 9, network, u8::try_from(server).unwrap_or(u8::MAX)])
     };
     let server = |n: usize| ServerConfig {
+        role: Default::default(),
+        domain: None,
+        fencing: Vec::new(),
         number: u32::try_from(n + 1).unwrap_or(u32::MAX),
         comment: String::new(),
         addresses: BTreeMap::from([
@@ -78,6 +83,8 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
     let network = |n: u8, uses| Network { subnet: std::net::IpAddr::from([127, 9, n, 0]), prefix: 24, uses };
     ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: "twin".into(),
             comment: String::new(),
             timing: Timing::from_detect(detect),
@@ -173,6 +180,7 @@ impl Twin {
             nodes: Mutex::default(),
             config,
             folder,
+            shared: Arc::default(),
             incarnations: Mutex::default(),
             _turn: turns().lock_owned().await,
         };
@@ -214,6 +222,7 @@ impl Twin {
             store: self.folder.path().join(format!("{server}")),
             journal: self.folder.path().join(format!("{server}-journal")),
             config: self.config.clone(),
+            role: self.config.servers[server].role,
             founder: number == 1,
             store_exists: incarnation > 1,
         };
@@ -224,6 +233,9 @@ impl Twin {
             guard: machine.clone(),
             agent: machine.clone(),
             prober: machine.clone(),
+            tie_break: self.shared.clone(),
+            voting_files: self.shared.clone(),
+            fencer: self.shared.clone(),
         };
         // The node before lets its store go a little after its actors have ended.
         let opened = async {

@@ -47,6 +47,7 @@ fn instances(
         let servers = bound.as_ref().map_or_else(|| allowed.clone(), |server| vec![server.clone()]);
         let local = definition.cardinality == Cardinality::Local;
         let group = GroupConfig {
+            on_quorum_loss: Default::default(),
             comment: definition.resource.comment.clone(),
             servers,
             startup: definition.auto_start,

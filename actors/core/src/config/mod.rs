@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{GroupName, MonitorName, NetworkName, PoolName, ResourceName, ServerName, TypeName},
+    ids::{FenceName, GroupName, MonitorName, NetworkName, PoolName, ResourceName, ServerName, TypeName},
     time::millis,
     timing::Timing,
 };
@@ -17,6 +17,7 @@ pub mod built_in;
 mod definition;
 mod dependency;
 pub mod dependency_syntax;
+mod fencing;
 pub mod graph;
 pub mod instances;
 mod monitor;
@@ -25,12 +26,15 @@ pub mod pool;
 mod resource_type;
 pub mod spelling;
 pub mod type_tree;
+mod votes;
 
 pub use definition::{Cardinality, InstanceOf, PlacementPolicy, ResourceDefinition};
 pub use dependency::{Named, StartDependency, StartKind, StopDependency};
+pub use fencing::{FenceConfig, FenceKind};
 pub use monitor::{MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget};
 pub use pool::PoolConfig;
 pub use resource_type::{AttributeConfig, TypeConfig, Value, ValueKind};
+pub use votes::{QuorumLoss, Role, TieBreak, Votes};
 
 /// A whole cluster definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +79,12 @@ pub struct ClusterSettings {
     pub port: u16,
     /// UDP port of the heartbeats.
     pub heartbeat_port: u16,
+    /// Votes besides those of the servers, and what breaks a tie of two.
+    #[serde(default)]
+    pub votes: Votes,
+    /// Fencing devices, by name.
+    #[serde(default)]
+    pub fences: BTreeMap<FenceName, FenceConfig>,
 }
 
 /// One subnet.
@@ -130,6 +140,15 @@ pub struct ServerConfig {
     pub comment: String,
     /// Its address on each network.
     pub addresses: BTreeMap<NetworkName, IpAddr>,
+    /// What it does in the cluster.
+    #[serde(default)]
+    pub role: Role,
+    /// What it may be lost together with: a rack, a site. Votes are spread over these.
+    #[serde(default)]
+    pub domain: Option<String>,
+    /// The devices that fence it: levels in order, and within a level all of them must confirm.
+    #[serde(default)]
+    pub fencing: Vec<Vec<FenceName>>,
 }
 
 /// One failover group.
@@ -171,6 +190,9 @@ pub struct GroupConfig {
     /// The resource whose instance it is, when a definition made it.
     #[serde(default)]
     pub instance: Option<InstanceOf>,
+    /// What becomes of it when its server loses its lease.
+    #[serde(default)]
+    pub on_quorum_loss: QuorumLoss,
 }
 
 fn one() -> u32 {
@@ -190,6 +212,7 @@ impl Default for GroupConfig {
             failover: Automatic::Auto,
             failback: Automatic::Manual,
             resources: BTreeMap::new(),
+            on_quorum_loss: QuorumLoss::Stop,
             exclusive: Exclusive::No,
             placement: Placement::Ordered,
             pools: Vec::new(),

@@ -108,7 +108,8 @@ fn factor(why: &Reason) -> &'static str {
         | Reason::PoolChanged { .. }
         | Reason::PoolsFilled { .. }
         | Reason::LeaseRanOut { .. }
-        | Reason::SaidSo => "GROUPSTOP",
+        | Reason::SaidSo
+        | Reason::Fenced { .. } => "GROUPSTOP",
     }
 }
 

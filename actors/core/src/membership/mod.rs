@@ -2,6 +2,7 @@
 
 pub mod lease;
 pub mod link;
+pub mod tie_break;
 pub mod verdict;
 pub mod view;
 pub mod voters;

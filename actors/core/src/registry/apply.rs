@@ -10,6 +10,7 @@ use crate::{ids::RaftId, time::WallTime};
 mod check;
 mod configuration;
 mod facts;
+mod fencing;
 mod joining;
 mod operators;
 mod ownership;
@@ -75,6 +76,16 @@ impl Change<'_> {
                 self.server_gone(server, *incarnation, proposal.reason.as_ref())
             }
             Command::ServerStopped { server, incarnation } => self.server_stopped(server, *incarnation),
+            Command::NoteTieBreak { record, made } => self.note_tie_break(record, *made),
+            Command::RequestFence { server, incarnation, because } => {
+                self.request_fence(server, *incarnation, because)
+            }
+            Command::FenceTried { server, incarnation, tried, failed } => {
+                self.fence_tried(server, *incarnation, tried, *failed)
+            }
+            Command::ServerFenced { server, incarnation, by } => self.server_fenced(server, *incarnation, by),
+            Command::FenceLifted { server } => self.fence_lifted(server),
+            Command::RemoveServer { server } => self.remove_server(server),
             Command::ServerLeave { server, after } => self.server_leave(server, *after),
             Command::SetMode { mode } => self.set_mode(*mode),
             Command::StartGroup { group, on } => self.start_group(group, on.as_ref(), proposal),

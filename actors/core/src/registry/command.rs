@@ -11,9 +11,10 @@ use super::{
 use crate::{
     config::{ClusterConfig, FinalAction},
     ids::{
-        BootId, Epoch, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId, ResourceName,
+        BootId, Epoch, FenceName, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId, ResourceName,
         Revision, ServerName,
     },
+    membership::tie_break::Record,
     reason::Reason,
     time::WallTime,
 };
@@ -237,6 +238,52 @@ pub enum Command {
         /// What.
         action: FinalAction,
     },
+    /// The leader tells what the tie-break record will say, or was found to say (R15, R17).
+    NoteTieBreak {
+        /// The record.
+        record: Record,
+        /// It was read back.
+        made: bool,
+    },
+    /// A server should be fenced.
+    RequestFence {
+        /// Which.
+        server: ServerName,
+        /// Which incarnation.
+        incarnation: Incarnation,
+        /// Why, for people.
+        because: String,
+    },
+    /// Devices were tried.
+    FenceTried {
+        /// Whom they should fence.
+        server: ServerName,
+        /// Which incarnation.
+        incarnation: Incarnation,
+        /// The devices, and why they failed.
+        tried: Vec<(FenceName, Option<String>)>,
+        /// No level is left.
+        failed: bool,
+    },
+    /// A server is off, or cut off from what it could write to: confirmed (R13).
+    ServerFenced {
+        /// Which.
+        server: ServerName,
+        /// Which incarnation.
+        incarnation: Incarnation,
+        /// The devices that confirmed it; none when an operator did.
+        by: Vec<FenceName>,
+    },
+    /// A fenced server's devices let it in again.
+    FenceLifted {
+        /// Which.
+        server: ServerName,
+    },
+    /// A server that is down leaves the cluster for good.
+    RemoveServer {
+        /// Which.
+        server: ServerName,
+    },
     /// An operator resets a group's counters.
     ResetFailures {
         /// Which group.
@@ -419,6 +466,26 @@ pub enum Refusal {
         /// Where not.
         server: ServerName,
     },
+    /// R15: a newer record is known.
+    #[error("tie-break record {named} is older than {known}")]
+    OlderRecord {
+        /// The one that is known.
+        known: u64,
+        /// The one that the command names.
+        named: u64,
+    },
+    /// At most one fencing at a time.
+    #[error("server {0} is being fenced already")]
+    FencingUnderWay(ServerName),
+    /// This incarnation has been fenced.
+    #[error("server {0} has been fenced already")]
+    AlreadyFenced(ServerName),
+    /// Nobody asked for that incarnation to be fenced.
+    #[error("no fencing of server {0} is known")]
+    NotFenced(ServerName),
+    /// It must have stopped first.
+    #[error("server {0} is up; stop it first")]
+    StillUp(ServerName),
     /// The cluster is not in a mode in which this makes sense.
     #[error("the cluster is {0}")]
     WrongMode(ModeWord),
@@ -518,6 +585,18 @@ impl fmt::Display for Command {
             Self::CountRetry { resource, server, .. } => write!(f, "{resource} retried on {server}"),
             Self::Steady { resource, .. } => write!(f, "{resource} is steady"),
             Self::Finally { resource, action, .. } => write!(f, "final action of {resource}: {action:?}"),
+            Self::NoteTieBreak { record, made: true } => write!(f, "the tie-break record says {record}"),
+            Self::NoteTieBreak { record, made: false } => write!(f, "the tie-break record shall say {record}"),
+            Self::RequestFence { server, incarnation, .. } => {
+                write!(f, "server {server} (incarnation {incarnation}) should be fenced")
+            }
+            Self::FenceTried { server, failed: true, .. } => write!(f, "server {server} could not be fenced"),
+            Self::FenceTried { server, .. } => write!(f, "a fencing device failed for server {server}"),
+            Self::ServerFenced { server, incarnation, .. } => {
+                write!(f, "server {server} (incarnation {incarnation}) is fenced")
+            }
+            Self::FenceLifted { server } => write!(f, "server {server} is fenced no more"),
+            Self::RemoveServer { server } => write!(f, "remove server {server}"),
             Self::ResetFailures { group } => write!(f, "reset failure counters of {group}"),
         }
     }

@@ -19,6 +19,10 @@ pub enum Key {
     ServerConfig(ServerName),
     /// `servers/NAME/presence`: incarnation, boot, whether it is up.
     Presence(ServerName),
+    /// `servers/NAME/fencing`: its last fencing.
+    Fencing(ServerName),
+    /// `cluster/tie_break`: what was committed of the tie-break record.
+    TieBreak,
     /// `groups/NAME/config`
     GroupConfig(GroupName),
     /// `groups/NAME/target`: wanted online or offline.
@@ -55,6 +59,8 @@ impl fmt::Display for Key {
             Self::Configuration => f.write_str("cluster/config"),
             Self::ServerConfig(server) => write!(f, "servers/{server}/config"),
             Self::Presence(server) => write!(f, "servers/{server}/presence"),
+            Self::Fencing(server) => write!(f, "servers/{server}/fencing"),
+            Self::TieBreak => f.write_str("cluster/tie_break"),
             Self::GroupConfig(group) => write!(f, "groups/{group}/config"),
             Self::Target(group) => write!(f, "groups/{group}/target"),
             Self::Ownership(group) => write!(f, "groups/{group}/ownership"),
@@ -76,7 +82,7 @@ impl fmt::Display for Key {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} names no registry key; keys look like cluster/settings, cluster/mode, \
-     cluster/config, cluster/pools, servers/NAME/{{config,presence}}, \
+     cluster/config, cluster/pools, cluster/tie_break, servers/NAME/{{config,presence,fencing}}, \
      groups/NAME/{{config,target,ownership,report,failures,facts}}, types/NAME, pools/NAME, \
      resources/NAME, monitors/NAME/{{config,reports}} or tokens/ID"
 )]
@@ -93,6 +99,8 @@ impl FromStr for Key {
             ["cluster", "config"] => Self::Configuration,
             ["servers", name, "config"] => Self::ServerConfig(name.into()),
             ["servers", name, "presence"] => Self::Presence(name.into()),
+            ["servers", name, "fencing"] => Self::Fencing(name.into()),
+            ["cluster", "tie_break"] => Self::TieBreak,
             ["groups", name, "config"] => Self::GroupConfig(name.into()),
             ["groups", name, "target"] => Self::Target(name.into()),
             ["groups", name, "ownership"] => Self::Ownership(name.into()),

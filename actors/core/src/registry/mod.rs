@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod command;
+pub mod fencing;
 pub mod item;
 pub mod key;
 pub mod query;

@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Author, Change, Item, Key};
+use super::{
+    Author, Change, Item, Key,
+    fencing::{Fencing, TieBreakNote},
+};
 use crate::{
     config::{
         ClusterConfig, ClusterSettings, GroupConfig, MonitorConfig, PoolConfig, ResourceDefinition,
@@ -67,6 +70,9 @@ pub struct State {
     /// The last [`VERSIONS_LIMIT`] configurations, oldest first.
     #[serde(default)]
     pub versions: VecDeque<Arc<ConfigVersion>>,
+    /// What was committed of the tie-break record.
+    #[serde(default)]
+    pub tie_break: Option<Item<TieBreakNote>>,
     /// Join tokens that were issued, by id.
     pub tokens: BTreeMap<String, Item<Token>>,
     /// The highest Raft id that was ever given out.
@@ -86,6 +92,9 @@ pub struct ServerEntry {
     pub config: Item<ServerConfig>,
     /// As it presented itself; `None` before it joined.
     pub presence: Option<Item<Presence>>,
+    /// Its last fencing.
+    #[serde(default)]
+    pub fencing: Option<Item<Fencing>>,
 }
 
 /// What is known of a server that joined.
@@ -487,9 +496,11 @@ impl State {
         match key {
             Key::Settings => at(self.settings.as_ref()),
             Key::Mode => at(self.mode.as_ref()),
+            Key::TieBreak => at(self.tie_break.as_ref()),
             Key::Configuration => self.config_revision(),
             Key::ServerConfig(name) => at(self.servers.get(name).map(|s| &s.config)),
             Key::Presence(name) => at(self.servers.get(name).and_then(|s| s.presence.as_ref())),
+            Key::Fencing(name) => at(self.servers.get(name).and_then(|s| s.fencing.as_ref())),
             Key::GroupConfig(name) => at(self.groups.get(name).and_then(|g| g.config.as_ref())),
             Key::Target(name) => at(self.groups.get(name).map(|g| &g.target)),
             Key::Ownership(name) => at(self.groups.get(name).map(|g| &g.ownership)),

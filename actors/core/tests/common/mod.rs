@@ -53,12 +53,17 @@ pub fn definition() -> ResourceDefinition {
 /// Servers `s1`, `s2`, … and nothing to run.
 pub fn cluster(servers: usize) -> ClusterConfig {
     let server = |number: usize| ServerConfig {
+        role: Default::default(),
+        domain: None,
+        fencing: Vec::new(),
         number: u32::try_from(number).unwrap(),
         comment: String::new(),
         addresses: BTreeMap::new(),
     };
     ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: "plain".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

@@ -19,6 +19,8 @@ use tasuki_core::{config::*, timing::Timing};
 pub fn read(head: &str) -> ClusterConfig {
     let mut config = ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: "golden".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),
@@ -41,7 +43,14 @@ pub fn read(head: &str) -> ClusterConfig {
         match words[..] {
             ["servers", ref names @ ..] => {
                 for (name, number) in names.iter().zip(1..) {
-                    let server = ServerConfig { number, comment: String::new(), addresses: BTreeMap::new() };
+                    let server = ServerConfig {
+                        role: Default::default(),
+                        domain: None,
+                        fencing: Vec::new(),
+                        number,
+                        comment: String::new(),
+                        addresses: BTreeMap::new(),
+                    };
                     config.servers.insert((*name).into(), server);
                 }
             }

@@ -93,7 +93,14 @@ fn catalogue(more: u8, config: &mut ClusterConfig) {
 
 pub fn config(choice: u8, more: u8) -> ClusterConfig {
     let bit = |n: u8| choice >> n & 1 == 1;
-    let server = |number| ServerConfig { number, comment: String::new(), addresses: BTreeMap::new() };
+    let server = |number| ServerConfig {
+        role: Default::default(),
+        domain: None,
+        fencing: Vec::new(),
+        number,
+        comment: String::new(),
+        addresses: BTreeMap::new(),
+    };
     let mut servers: BTreeMap<ServerName, _> =
         (1..).zip(&SERVERS[..3]).map(|(number, name)| ((*name).into(), server(number))).collect();
     if bit(0) && bit(1) {
@@ -130,6 +137,8 @@ pub fn config(choice: u8, more: u8) -> ClusterConfig {
     }
     let mut config = ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: if bit(6) { "one" } else { "two" }.into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

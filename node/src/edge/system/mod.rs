@@ -3,7 +3,13 @@
 
 mod agent;
 mod clock;
+mod fencer;
 mod guard;
 mod prober;
+mod register;
+mod voting_files;
 
-pub use self::{agent::SystemAgent, clock::SystemClock, guard::SystemGuard, prober::SystemProber};
+pub use self::{
+    agent::SystemAgent, clock::SystemClock, fencer::SystemFencer, guard::SystemGuard, prober::SystemProber,
+    register::SystemRegister, voting_files::SystemVotingFiles,
+};

@@ -21,9 +21,18 @@ use crate::{
 /// `complete`, `pools=a,b`, `start=…`, `stop=…`; `type NAME BASE`; `pool NAME min=1 max=2 rank=3 on=a`.
 fn cluster(lines: &[&str]) -> ClusterConfig {
     let names = ["kiki", "lala", "mimi"];
-    let server = |number| ServerConfig { number, comment: String::new(), addresses: BTreeMap::new() };
+    let server = |number| ServerConfig {
+        role: Default::default(),
+        domain: None,
+        fencing: Vec::new(),
+        number,
+        comment: String::new(),
+        addresses: BTreeMap::new(),
+    };
     let mut config = ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: "test".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

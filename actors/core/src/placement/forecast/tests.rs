@@ -38,12 +38,17 @@ fn group(servers: &[&str]) -> GroupConfig {
 
 fn config(servers: &[&str], networks: &[&str]) -> ClusterConfig {
     let server = |at: usize| ServerConfig {
+        role: Default::default(),
+        domain: None,
+        fencing: Vec::new(),
         number: u32::try_from(at).unwrap() + 1,
         comment: String::new(),
         addresses: networks.iter().map(|n| ((*n).into(), IpAddr::from([10, 0, 0, 1]))).collect(),
     };
     ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: "demo".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

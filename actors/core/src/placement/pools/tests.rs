@@ -36,8 +36,15 @@ fn pool(min: u32, max: Option<u32>, importance: u32, servers: &[&str]) -> PoolCo
 /// A registry of the first servers with these pools.
 fn state(servers: usize, pools: &[(&str, PoolConfig)]) -> State {
     let entry = |number| {
-        let config = ServerConfig { number, comment: String::new(), addresses: BTreeMap::new() };
-        ServerEntry { config: item(config), presence: None }
+        let config = ServerConfig {
+            role: Default::default(),
+            domain: None,
+            fencing: Vec::new(),
+            number,
+            comment: String::new(),
+            addresses: BTreeMap::new(),
+        };
+        ServerEntry { config: item(config), presence: None, fencing: None }
     };
     State {
         servers: (1..).zip(&SERVERS[..servers]).map(|(n, name)| ((*name).into(), entry(n))).collect(),

@@ -95,7 +95,7 @@ impl Change<'_> {
             match self.state.servers.get_mut(name) {
                 Some(known) => known.config = item,
                 None => {
-                    self.state.servers.insert(name.clone(), ServerEntry { config: item, presence: None });
+                    self.state.servers.insert(name.clone(), ServerEntry { config: item, presence: None, fencing: None });
                 }
             }
         }

@@ -59,6 +59,19 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// Takes a server out that is down: its store's place in Raft is given up. What its configuration
+    /// says stays until a configuration without it is pushed.
+    pub(super) fn remove_server(&mut self, server: &ServerName) -> Result<(), Refusal> {
+        if self.presence(server)?.up {
+            return Err(Refusal::StillUp(server.clone()));
+        }
+        self.touched(Key::Presence(server.clone()));
+        if let Some(entry) = self.state.servers.get_mut(server) {
+            (entry.presence, entry.fencing) = (None, None);
+        }
+        Ok(())
+    }
+
     /// Gives a server its place. One that joined before and lost its store gets a new Raft id
     /// (R23); what its old incarnation owned stays owned until that one is gone.
     pub(super) fn admit(&mut self, server: &ServerName) {

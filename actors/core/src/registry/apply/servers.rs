@@ -83,7 +83,7 @@ impl Change<'_> {
     }
 
     /// The server is down: nobody owns what it owned, and nobody looks there.
-    fn take_down(&mut self, server: &ServerName, why: Reason, vacate: &Reason) {
+    pub(super) fn take_down(&mut self, server: &ServerName, why: Reason, vacate: &Reason) {
         self.change_presence(server, |p| {
             p.up = false;
             p.down_because = Some(why);

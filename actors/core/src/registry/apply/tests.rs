@@ -61,9 +61,18 @@ fn group(servers: &[&str]) -> GroupConfig {
 }
 
 fn config() -> ClusterConfig {
-    let server = |number| ServerConfig { number, comment: String::new(), addresses: BTreeMap::new() };
+    let server = |number| ServerConfig {
+        role: Default::default(),
+        domain: None,
+        fencing: Vec::new(),
+        number,
+        comment: String::new(),
+        addresses: BTreeMap::new(),
+    };
     ClusterConfig {
         settings: ClusterSettings {
+            votes: Default::default(),
+            fences: BTreeMap::new(),
             name: "test".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

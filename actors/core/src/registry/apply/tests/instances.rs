@@ -62,7 +62,14 @@ fn a_local_resource_has_one_on_each_server_also_on_those_that_come() {
     assert_eq!(play.refused(assign("db#2", "kiki", 1)), not_allowed);
     play.assign("db#2", "lala", 1);
     play.configure(|config| {
-        let server = ServerConfig { number: 4, comment: String::new(), addresses: BTreeMap::new() };
+        let server = ServerConfig {
+            role: Default::default(),
+            domain: None,
+            fencing: Vec::new(),
+            number: 4,
+            comment: String::new(),
+            addresses: BTreeMap::new(),
+        };
         config.servers.insert("nana".into(), server);
     });
     assert_eq!(play.instances(), ["db#1", "db#2", "db#3", "db#4"]);

@@ -1,0 +1,131 @@
+//! Fencing, and what is committed of the tie-break record.
+
+use super::Change;
+use crate::{
+    ids::{FenceName, Incarnation, ServerName},
+    membership::tie_break::Record,
+    reason::Reason,
+    registry::{
+        Key, Refusal,
+        fencing::{FenceTry, Fencing, FencingState, TRIES_LIMIT, TieBreakNote},
+    },
+};
+
+impl Change<'_> {
+    /// R15: numbers only grow; a record that has been made stays made.
+    pub(super) fn note_tie_break(&mut self, record: &Record, made: bool) -> Result<(), Refusal> {
+        if self.state.lineage.as_ref() != Some(&record.lineage) {
+            return Err(Refusal::OtherLineage(Some(record.lineage.clone())));
+        }
+        if let Some(known) = &self.state.tie_break
+            && known.value.record.number > record.number
+        {
+            let (known, named) = (known.value.record.number, record.number);
+            return Err(Refusal::OlderRecord { known, named });
+        }
+        let made = made || self.state.tie_break.as_ref().is_some_and(|known| known.value.made);
+        let note = TieBreakNote { record: record.clone(), made };
+        if self.state.tie_break.as_ref().is_none_or(|known| known.value != note) {
+            self.state.tie_break = Some(self.renewed(note, Key::TieBreak, |s| s.tie_break.as_ref()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn request_fence(
+        &mut self,
+        server: &ServerName,
+        incarnation: Incarnation,
+        because: &str,
+    ) -> Result<(), Refusal> {
+        let presence = self.presence(server)?;
+        if presence.incarnation != incarnation {
+            let (named, current) = (incarnation, presence.incarnation);
+            return Err(Refusal::OtherIncarnation { server: server.clone(), named, current });
+        }
+        let before = self.state.servers.get(server).and_then(|entry| entry.fencing.as_ref());
+        let mut tries = Vec::new();
+        if let Some(before) = before.filter(|before| before.value.incarnation == incarnation) {
+            match before.value.state {
+                FencingState::Requested => return Err(Refusal::FencingUnderWay(server.clone())),
+                FencingState::Confirmed { .. } => return Err(Refusal::AlreadyFenced(server.clone())),
+                FencingState::Failed | FencingState::Lifted => tries.clone_from(&before.value.tries),
+            }
+        }
+        let state = FencingState::Requested;
+        self.set_fencing(server, Fencing { incarnation, because: because.to_owned(), state, tries });
+        Ok(())
+    }
+
+    pub(super) fn fence_tried(
+        &mut self,
+        server: &ServerName,
+        incarnation: Incarnation,
+        tried: &[(FenceName, Option<String>)],
+        failed: bool,
+    ) -> Result<(), Refusal> {
+        let mut fencing = self.fencing_of(server, incarnation)?;
+        for (device, error) in tried {
+            let (device, error) = (device.clone(), error.clone());
+            fencing.tries.push(FenceTry { device, at: self.at, error });
+        }
+        let surplus = fencing.tries.len().saturating_sub(TRIES_LIMIT);
+        fencing.tries.drain(..surplus);
+        if failed && fencing.state == FencingState::Requested {
+            fencing.state = FencingState::Failed;
+        }
+        self.set_fencing(server, fencing);
+        Ok(())
+    }
+
+    /// R5, R13: confirmed for this incarnation, its end is proven and nobody waits for its lease.
+    pub(super) fn server_fenced(
+        &mut self,
+        server: &ServerName,
+        incarnation: Incarnation,
+        by: &[FenceName],
+    ) -> Result<(), Refusal> {
+        let presence = self.presence(server)?;
+        if presence.incarnation != incarnation {
+            let (named, current) = (incarnation, presence.incarnation);
+            return Err(Refusal::OtherIncarnation { server: server.clone(), named, current });
+        }
+        let up = presence.up;
+        let known = self.fencing_of(server, incarnation).ok();
+        let (because, tries) = known.map_or_else(Default::default, |known| (known.because, known.tries));
+        let state = FencingState::Confirmed { by: by.to_vec() };
+        self.set_fencing(server, Fencing { incarnation, because, state, tries });
+        if up {
+            let devices = by.iter().map(FenceName::as_str).collect::<Vec<_>>().join(" and ");
+            let why = Reason::Fenced { server: server.clone(), by: devices };
+            self.take_down(server, why, &Reason::ServerGone { server: server.clone() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn fence_lifted(&mut self, server: &ServerName) -> Result<(), Refusal> {
+        let entry = self.state.servers.get(server).and_then(|entry| entry.fencing.as_ref());
+        let mut fencing = entry.ok_or_else(|| Refusal::NotFenced(server.clone()))?.value.clone();
+        if !matches!(fencing.state, FencingState::Confirmed { .. } | FencingState::Failed) {
+            return Err(Refusal::NotFenced(server.clone()));
+        }
+        fencing.state = FencingState::Lifted;
+        self.set_fencing(server, fencing);
+        Ok(())
+    }
+
+    fn fencing_of(&self, server: &ServerName, incarnation: Incarnation) -> Result<Fencing, Refusal> {
+        let entry = self.state.servers.get(server).and_then(|entry| entry.fencing.as_ref());
+        let fencing = entry.map(|entry| entry.value.clone());
+        fencing
+            .filter(|fencing| fencing.incarnation == incarnation)
+            .ok_or_else(|| Refusal::NotFenced(server.clone()))
+    }
+
+    fn set_fencing(&mut self, server: &ServerName, fencing: Fencing) {
+        let key = Key::Fencing(server.clone());
+        let item = self.renewed(fencing, key, |s| s.servers.get(server)?.fencing.as_ref());
+        if let Some(entry) = self.state.servers.get_mut(server) {
+            entry.fencing = Some(item);
+        }
+    }
+}
