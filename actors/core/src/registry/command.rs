@@ -11,8 +11,8 @@ use super::{
 use crate::{
     config::{ClusterConfig, FinalAction},
     ids::{
-        BootId, Epoch, FenceName, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId, ResourceName,
-        Revision, ServerName,
+        BootId, Epoch, FenceName, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId,
+        ResourceName, Revision, ServerName,
     },
     membership::tie_break::Record,
     reason::Reason,
@@ -586,7 +586,9 @@ impl fmt::Display for Command {
             Self::Steady { resource, .. } => write!(f, "{resource} is steady"),
             Self::Finally { resource, action, .. } => write!(f, "final action of {resource}: {action:?}"),
             Self::NoteTieBreak { record, made: true } => write!(f, "the tie-break record says {record}"),
-            Self::NoteTieBreak { record, made: false } => write!(f, "the tie-break record shall say {record}"),
+            Self::NoteTieBreak { record, made: false } => {
+                write!(f, "the tie-break record shall say {record}")
+            }
             Self::RequestFence { server, incarnation, .. } => {
                 write!(f, "server {server} (incarnation {incarnation}) should be fenced")
             }

@@ -95,7 +95,9 @@ impl Change<'_> {
             match self.state.servers.get_mut(name) {
                 Some(known) => known.config = item,
                 None => {
-                    self.state.servers.insert(name.clone(), ServerEntry { config: item, presence: None, fencing: None });
+                    self.state
+                        .servers
+                        .insert(name.clone(), ServerEntry { config: item, presence: None, fencing: None });
                 }
             }
         }
