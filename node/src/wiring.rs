@@ -130,7 +130,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         guard: guard.clone(),
         agent: agent.clone(),
         prober,
-        tie_break: Arc::new(crate::edge::system::SystemRegister::default()),
+        tie_break: Arc::new(crate::edge::system::SystemRegister::new(&identity, &timing, cuts.clone())),
         voting_files: Arc::new(crate::edge::system::SystemVotingFiles::default()),
         fencer: Arc::new(crate::edge::system::SystemFencer::default()),
     };

@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 pub mod convert;
 pub mod convert_plan;
+pub mod convert_tie_break;
 mod decision;
 mod event;
 pub mod fleet;

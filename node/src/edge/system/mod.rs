@@ -11,5 +11,5 @@ mod voting_files;
 
 pub use self::{
     agent::SystemAgent, clock::SystemClock, fencer::SystemFencer, guard::SystemGuard, prober::SystemProber,
-    register::SystemRegister, voting_files::SystemVotingFiles,
+    register::{SystemRegister, WitnessRegister}, voting_files::SystemVotingFiles,
 };
