@@ -171,11 +171,8 @@ impl Picture {
         if !self.voters.is_empty() {
             return self.voters.clone();
         }
-        let joined =
-            self.state.servers.values().filter_map(|server| {
-                Some((server.config.value.number, server.presence.as_ref()?.value.raft_id))
-            });
-        let chosen = voters::choose(&joined.collect(), &BTreeSet::new());
+        let joined: Vec<_> = self.state.servers.values().filter_map(voters::Candidate::of).collect();
+        let chosen = voters::choose(&joined, &BTreeSet::new());
         let votes =
             |name: &&ServerName| self.state.presence(name).is_some_and(|p| chosen.contains(&p.raft_id));
         self.state.servers.keys().filter(votes).cloned().collect()

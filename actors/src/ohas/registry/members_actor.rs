@@ -10,7 +10,7 @@ use std::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
     ids::{RaftId, ServerName},
-    membership::voters::choose,
+    membership::voters::{Absences, Candidate, LONG_DOWN, choose},
 };
 
 use super::{raft_actor::member_of, raft_node::RaftNode};
@@ -32,6 +32,7 @@ pub struct MembersActor;
 pub struct State {
     context: Arc<Context>,
     busy: bool,
+    absences: Absences,
     _follow: [Follow; 4],
 }
 
@@ -55,7 +56,7 @@ impl Actor for MembersActor {
             Follow::changes(context.raft_status.subscribe(), me.clone(), || MembersMsg::Look),
             Follow::beats(context.timing().detect / 4, me, || MembersMsg::Look),
         ];
-        Ok(State { context, busy: false, _follow: follow })
+        Ok(State { context, busy: false, absences: Absences::default(), _follow: follow })
     }
 
     async fn handle(
@@ -73,8 +74,11 @@ impl Actor for MembersActor {
         }
         let leads = state.context.leading.borrow().is_some();
         let raft = state.context.raft.borrow().clone();
+        if !leads {
+            state.absences = Absences::default(); // counted by each leader for itself
+        }
         if let Some(raft) = raft.filter(|_| leads && !state.busy)
-            && let Some(step) = next_step(&state.context, &raft)
+            && let Some(step) = next_step(&state.context, &raft, &mut state.absences)
         {
             state.busy = true;
             state.context.tell("raft-members", "cluster", step.to_string());
@@ -119,7 +123,7 @@ impl Step {
     }
 }
 
-fn next_step(context: &Context, raft: &RaftNode) -> Option<Step> {
+fn next_step(context: &Context, raft: &RaftNode, absences: &mut Absences) -> Option<Step> {
     let registry = context.state();
     let members = raft.members();
     let joined: BTreeMap<RaftId, (u32, &ServerName)> = registry
@@ -136,12 +140,26 @@ fn next_step(context: &Context, raft: &RaftNode) -> Option<Step> {
         }
     }
     let voters: BTreeSet<RaftId> = members.iter().filter(|(.., votes)| *votes).map(|(id, ..)| *id).collect();
-    let ready: BTreeMap<u32, RaftId> = joined
-        .iter()
-        .filter(|(id, _)| voters.contains(id) || raft.lag(**id).is_some_and(|lag| lag <= CAUGHT_UP))
-        .map(|(id, (number, _))| (*number, *id))
+    let up = |id: &RaftId| {
+        let (_, name) = joined.get(id)?;
+        registry.presence(name).map(|presence| presence.up)
+    };
+    let (now, patience) = (context.ports.clock.now(), context.timing().detect * LONG_DOWN);
+    absences.note(&joined.keys().filter(|id| up(id) == Some(false)).copied().collect(), now);
+    let candidates: Vec<Candidate> = registry
+        .servers
+        .values()
+        .filter_map(Candidate::of)
+        .map(|one| {
+            let votes = voters.contains(&one.raft_id);
+            let caught_up = votes || raft.lag(one.raft_id).is_some_and(|lag| lag <= CAUGHT_UP);
+            // A voter keeps its vote through a short absence; a learner that is down gets none.
+            let down =
+                up(&one.raft_id) == Some(false) && (!votes || absences.long(one.raft_id, now, patience));
+            Candidate { up: !down, may_vote: one.may_vote && caught_up, ..one }
+        })
         .collect();
-    let wanted = choose(&ready, &voters);
+    let wanted = choose(&candidates, &voters);
     if !wanted.is_empty() && wanted != voters {
         return Some(Step::Vote(wanted));
     }
