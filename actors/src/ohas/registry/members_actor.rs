@@ -129,6 +129,8 @@ fn next_step(context: &Context, raft: &RaftNode, absences: &mut Absences) -> Opt
     let joined: BTreeMap<RaftId, (u32, &ServerName)> = registry
         .servers
         .iter()
+        // A witness that only keeps the tie-break record is no member of Raft.
+        .filter(|(_, server)| server.config.value.role.may_vote())
         .filter_map(|(name, server)| {
             let id = server.presence.as_ref()?.value.raft_id;
             Some((id, (server.config.value.number, name)))
@@ -140,25 +142,30 @@ fn next_step(context: &Context, raft: &RaftNode, absences: &mut Absences) -> Opt
         }
     }
     let voters: BTreeSet<RaftId> = members.iter().filter(|(.., votes)| *votes).map(|(id, ..)| *id).collect();
-    let up = |id: &RaftId| {
-        let (_, name) = joined.get(id)?;
-        registry.presence(name).map(|presence| presence.up)
+    // A witness presents itself to nobody: it is as good as its copy of the registry.
+    let down = |id: &RaftId| {
+        let Some(server) = joined.get(id).and_then(|(_, name)| registry.servers.get(*name)) else { return true };
+        let runs = server.config.value.role.runs_groups();
+        runs && server.presence.as_ref().is_some_and(|presence| !presence.value.up)
     };
     let (now, patience) = (context.ports.clock.now(), context.timing().detect * LONG_DOWN);
-    absences.note(&joined.keys().filter(|id| up(id) == Some(false)).copied().collect(), now);
-    let candidates: Vec<Candidate> = registry
-        .servers
-        .values()
-        .filter_map(Candidate::of)
-        .map(|one| {
-            let votes = voters.contains(&one.raft_id);
-            let caught_up = votes || raft.lag(one.raft_id).is_some_and(|lag| lag <= CAUGHT_UP);
-            // A voter keeps its vote through a short absence; a learner that is down gets none.
-            let down =
-                up(&one.raft_id) == Some(false) && (!votes || absences.long(one.raft_id, now, patience));
-            Candidate { up: !down, may_vote: one.may_vote && caught_up, ..one }
-        })
-        .collect();
+    absences.note(&joined.keys().filter(|id| down(id)).copied().collect(), now);
+    let candidate = |one: Candidate| {
+        let votes = voters.contains(&one.raft_id);
+        let caught_up = votes || raft.lag(one.raft_id).is_some_and(|lag| lag <= CAUGHT_UP);
+        // A voter keeps its vote through a short absence; a learner that is down gets none.
+        let gone = down(&one.raft_id) && (!votes || absences.long(one.raft_id, now, patience));
+        Candidate { up: !gone, may_vote: one.may_vote && caught_up, ..one }
+    };
+    let mut candidates: Vec<Candidate> =
+        registry.servers.values().filter_map(Candidate::of).map(candidate).collect();
+    // The old store of a server that joined anew keeps its vote until the new one can have it:
+    // with three it would be two for a while otherwise.
+    let replaced = members.iter().filter(|(id, ..)| voters.contains(id) && !joined.contains_key(id));
+    candidates.extend(replaced.filter_map(|(id, member, _)| {
+        let server = registry.servers.get(&member.server)?;
+        Some(Candidate { raft_id: *id, up: false, ..Candidate::of(server)? })
+    }));
     let wanted = choose(&candidates, &voters);
     if !wanted.is_empty() && wanted != voters {
         return Some(Step::Vote(wanted));
