@@ -14,6 +14,7 @@ use tasuki_core::{
     time::Timestamp,
     timing::Timing,
 };
+use tasuki_storage::MemoryDisk;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
@@ -33,6 +34,21 @@ use crate::{
     supervise::Slot,
 };
 
+/// Where a registry is kept.
+#[derive(Clone, Debug)]
+pub enum StorePlace {
+    /// In this folder.
+    Folder(PathBuf),
+    /// In memory: for simulations, in which time and faults of the disk are made.
+    Memory(MemoryDisk),
+}
+
+impl From<PathBuf> for StorePlace {
+    fn from(folder: PathBuf) -> Self {
+        Self::Folder(folder)
+    }
+}
+
 /// What a node is started with.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
@@ -44,10 +60,10 @@ pub struct NodeOptions {
     pub lineage: Lineage,
     /// The number of this start, durable and above all before on this machine.
     pub incarnation: Incarnation,
-    /// The folder of the registry's store.
-    pub store: PathBuf,
-    /// The folder of the journal of decisions.
-    pub journal: PathBuf,
+    /// Where the registry's store is.
+    pub store: StorePlace,
+    /// The folder of the journal of decisions; none is kept without one.
+    pub journal: Option<PathBuf>,
     /// The configuration that it was founded or joined with; the registry's own counts as soon as
     /// there is one.
     pub config: ClusterConfig,

@@ -52,10 +52,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts the task that writes to `dir`.
+    /// Starts the task that writes to `dir`; without one nothing is kept.
     #[must_use]
-    pub fn start(dir: PathBuf) -> Self {
+    pub fn start(dir: Option<PathBuf>) -> Self {
         let (rounds, mut to_write) = mpsc::unbounded_channel::<Round>();
+        let Some(dir) = dir else { return Self { rounds, inputs: Arc::new(Semaphore::new(0)) } };
         tokio::spawn(async move {
             let mut open: Option<Decisions> = None;
             while let Some(round) = to_write.recv().await {
@@ -216,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn a_round_is_kept_with_its_input_and_decided_again() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::start(dir.path().to_owned());
+        let journal = Journal::start(Some(dir.path().to_owned()));
         let state = Arc::new(State::default());
         let fit = BTreeSet::from(["kiki".into()]);
         journal.keep(WallTime(7), &state, &fit, Duration::from_secs(3), vec![assign("web")]);
@@ -237,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn when_the_disk_is_slow_decisions_are_kept_without_inputs() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::start(dir.path().to_owned());
+        let journal = Journal::start(Some(dir.path().to_owned()));
         let mut state = State::default();
         let mode = tasuki_core::registry::state::ClusterMode::Running;
         let (created, modified, at) = Default::default();

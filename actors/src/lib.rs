@@ -29,6 +29,6 @@ pub mod ports;
 mod propose;
 pub mod supervise;
 
-pub use context::NodeOptions;
+pub use context::{NodeOptions, StorePlace};
 pub use handle::NodeHandle;
 pub use node::start;

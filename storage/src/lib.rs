@@ -6,6 +6,7 @@
 //! | [`registry`] | the Raft log, the vote and the snapshots; opened with [`registry::open`] |
 //! | [`journal`] | the last decisions with their inputs, for `explain` and replay |
 //! | [`memory`] | the twin of the log that lives in memory, for tests and simulations |
+//! | [`any_log`] | either of the two logs, as Raft takes it |
 //! | [`raft_types`] | the types that Raft is instantiated with |
 //! | [`error`] | what can be wrong with a store, each with a code for operators |
 //!
@@ -13,11 +14,14 @@
 //! (R23), and a store that lost something says so when it is opened instead of going on with less.
 #![deny(unsafe_code)]
 
+pub mod any_log;
 pub mod error;
 pub mod journal;
 pub mod memory;
 pub mod raft_types;
 pub mod registry;
 
+pub use any_log::OpenStore;
 pub use error::StoreError;
+pub use memory::MemoryDisk;
 pub use registry::{Flush, OpenOptions, RegistryStore, open};

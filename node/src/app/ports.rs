@@ -82,7 +82,7 @@ impl Node for NodeHandle {
     }
 
     fn journal(&self) -> Option<PathBuf> {
-        Some(self.context().options.journal.clone())
+        self.context().options.journal.clone()
     }
 }
 

@@ -12,14 +12,17 @@ use tasuki_core::{
     registry::{Author, Command},
 };
 use tasuki_storage::{
-    OpenOptions,
+    OpenOptions, OpenStore,
     raft_types::Member,
     registry::{Expected, Identity},
 };
 use tokio::task::JoinHandle;
 
 use super::raft_node::RaftNode;
-use crate::{context::Context, propose::propose};
+use crate::{
+    context::{Context, NodeOptions, StorePlace},
+    propose::propose,
+};
 
 /// Raft has stopped, and why.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ pub struct State {
 pub fn member_of(config: &ClusterConfig, server: &ServerName) -> Member {
     let settings = &config.settings;
     let addresses = config.servers.get(server).map(|s| &s.addresses);
+    let port = config.servers.get(server).and_then(|s| s.role.port()).unwrap_or(settings.port);
     let mut best: Vec<IpAddr> = Vec::new();
     if let Some(addresses) = addresses {
         let lans = settings.heartbeats.iter().filter_map(|path| match path {
@@ -52,7 +56,7 @@ pub fn member_of(config: &ClusterConfig, server: &ServerName) -> Member {
             }
         }
     }
-    Member { server: server.clone(), addresses: best, port: settings.port, generation: 0 }
+    Member { server: server.clone(), addresses: best, port, generation: 0 }
 }
 
 impl Actor for RaftActor {
@@ -65,30 +69,7 @@ impl Actor for RaftActor {
         me: ActorRef<Stopped>,
         context: Arc<Context>,
     ) -> Result<State, ActorProcessingErr> {
-        let options = &context.options;
-        let identity = Identity {
-            server: options.server.clone(),
-            lineage: options.lineage.clone(),
-            raft_id: options.raft_id,
-        };
-        let expected = Expected {
-            server: options.server.clone(),
-            lineage: Some(options.lineage.clone()),
-            raft_id: Some(options.raft_id),
-        };
-        let how = OpenOptions {
-            expected: Some(expected),
-            must_exist: options.store_exists,
-            ..OpenOptions::default()
-        };
-        let folder = options.store.clone();
-        // Opening reads the whole log and may upgrade it: not on the runtime's threads.
-        let store = tokio::task::spawn_blocking(move || {
-            let store = tasuki_storage::open(&folder, &how)?;
-            store.bind_identity(&identity)?;
-            Ok::<_, tasuki_storage::StoreError>(store)
-        })
-        .await??;
+        let store = open(&context.options).await?;
         let (mut state, mut applied) = (store.state.clone(), store.applied.clone());
         let peers = context.ports.peers.clone();
         let raft = RaftNode::start(context.options.raft_id, &context.timing(), peers, store).await?;
@@ -154,6 +135,34 @@ impl Drop for State {
         }
         self.context.raft.send_replace(None);
     }
+}
+
+/// Opens the store of this server.
+async fn open(options: &NodeOptions) -> Result<OpenStore, ActorProcessingErr> {
+    let identity = Identity {
+        server: options.server.clone(),
+        lineage: options.lineage.clone(),
+        raft_id: options.raft_id,
+    };
+    let expected = Expected {
+        server: options.server.clone(),
+        lineage: Some(options.lineage.clone()),
+        raft_id: Some(options.raft_id),
+    };
+    let how =
+        OpenOptions { expected: Some(expected), must_exist: options.store_exists, ..OpenOptions::default() };
+    let folder = match &options.store {
+        StorePlace::Folder(folder) => folder.clone(),
+        StorePlace::Memory(disk) => return Ok(disk.open_store(options.store_exists)?),
+    };
+    // Opening reads the whole log and may upgrade it: not on the runtime's threads.
+    let store = tokio::task::spawn_blocking(move || {
+        let store = tasuki_storage::open(&folder, &how)?;
+        store.bind_identity(&identity)?;
+        Ok::<_, tasuki_storage::StoreError>(store)
+    })
+    .await??;
+    Ok(store.into())
 }
 
 /// The founder's first command. Repeated until the registry has a lineage; refused when it has.

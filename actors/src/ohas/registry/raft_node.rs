@@ -20,7 +20,7 @@ use tasuki_core::{
     timing::Timing,
 };
 use tasuki_storage::{
-    RegistryStore,
+    OpenStore,
     raft_types::{Member, Raft},
 };
 
@@ -85,7 +85,7 @@ impl RaftNode {
         id: RaftId,
         timing: &Timing,
         peers: Arc<dyn PeerTransport>,
-        store: RegistryStore,
+        store: OpenStore,
     ) -> Result<Self, String> {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
