@@ -174,7 +174,7 @@ impl App {
         wait_for: Revision,
     ) -> Vec<ServerPush> {
         let here = self.node.status().server;
-        let questions = config.servers_by_number().into_iter().map(|(server, _)| {
+        let questions = config.runners().into_iter().map(|(server, _)| {
             let here = here.clone();
             async move {
                 let answer = if *server == here {

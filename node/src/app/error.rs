@@ -276,6 +276,9 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         Refusal::AlreadyFenced(_) => "TSK-1731",
         Refusal::NotFenced(_) => "TSK-1732",
         Refusal::StillUp(_) => "TSK-1733",
+        Refusal::FenceFirst(_) => "TSK-1734",
+        Refusal::StillFenced(_) => "TSK-1735",
+        Refusal::RunsNoGroups(_) => "TSK-1750",
     }
 }
 
@@ -314,6 +317,9 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         Refusal::AlreadyFenced(_) => "nothing to do; start the server to bring it back",
         Refusal::NotFenced(_) => "`tasuki fence status` shows what was fenced",
         Refusal::StillUp(_) => "`tasuki server stop SERVER` stops it in order",
+        Refusal::FenceFirst(_) => "`tasuki fence status` shows how far its fencing is",
+        Refusal::StillFenced(_) => "it is let in by itself once it runs; `tasuki fence status` says what is missing",
+        Refusal::RunsNoGroups(_) => "end its node, and run `tasuki witness` there instead",
         Refusal::Token(_) => "make a new token with `tasuki cluster token` on a member",
     }
 }

@@ -92,7 +92,7 @@ fn members(state: &State) -> Vec<Member> {
                 server: server.clone(),
                 raft_id: state.presence(server)?.raft_id,
                 addresses: addresses_of(state, server),
-                port,
+                port: state.servers.get(server)?.config.value.role.port().unwrap_or(port),
             })
         })
         .collect()

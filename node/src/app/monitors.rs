@@ -68,8 +68,9 @@ pub fn of_group(state: &State, group: &GroupName, entry: &GroupEntry) -> Vec<Mon
 
 fn monitor(state: &State, name: &MonitorName, entry: &MonitorEntry) -> MonitorStatus {
     let config = &entry.config.value;
+    let runners = state.servers.iter().filter(|(_, entry)| entry.config.value.role.runs_groups());
     let mut numbered: Vec<(u32, &ServerName)> =
-        state.servers.iter().map(|(server, entry)| (entry.config.value.number, server)).collect();
+        runners.map(|(server, entry)| (entry.config.value.number, server)).collect();
     numbered.sort_unstable();
     let looks = |server: &ServerName| config.servers.is_empty() || config.servers.contains(server);
     let servers: Vec<MonitorOn> = numbered

@@ -168,7 +168,7 @@ impl<'a> Graph<'a> {
                 servers: if restricted {
                     definition.hosting_members.iter().collect()
                 } else {
-                    config.servers.keys().collect()
+                    config.runners().into_iter().map(|(server, _)| server).collect()
                 },
                 pools: if local { &[] } else { &definition.server_pools },
             });

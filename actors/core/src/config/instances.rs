@@ -34,7 +34,7 @@ fn instances(
     name: &ResourceName,
     definition: &ResourceDefinition,
 ) -> Vec<(GroupName, GroupConfig)> {
-    let by_number = config.servers_by_number();
+    let by_number = config.runners();
     let all: Vec<ServerName> = by_number.iter().map(|(server, _)| (*server).clone()).collect();
     let others = || all.iter().filter(|server| !definition.hosting_members.contains(server));
     let allowed: Vec<ServerName> = match definition.placement {

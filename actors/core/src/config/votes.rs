@@ -4,6 +4,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::{ClusterConfig, ServerConfig};
 use crate::{ids::ServerName, time::millis};
 
 /// Votes besides those of the servers (`[votes]`).
@@ -81,10 +82,29 @@ impl Role {
         self == Self::Server
     }
 
+    /// The TCP port at which it answers, where it has one of its own.
+    #[must_use]
+    pub fn port(self) -> Option<u16> {
+        match self {
+            Self::Server => None,
+            Self::Voter { port } | Self::Register { port } => Some(port),
+        }
+    }
+
     /// Whether it can have a Raft vote.
     #[must_use]
     pub fn may_vote(self) -> bool {
         !matches!(self, Self::Register { .. })
+    }
+}
+
+impl ClusterConfig {
+    /// The members that may run groups, in order of their number: all but witnesses.
+    #[must_use]
+    pub fn runners(&self) -> Vec<(&ServerName, &ServerConfig)> {
+        let mut servers = self.servers_by_number();
+        servers.retain(|(_, server)| server.role.runs_groups());
+        servers
     }
 }
 

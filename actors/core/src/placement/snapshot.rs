@@ -161,6 +161,7 @@ impl<'a> Snapshot<'a> {
         let servers: Vec<Server<'a>> = state
             .servers
             .iter()
+            .filter(|(_, server)| server.config.value.role.runs_groups())
             .map(|(name, server)| Server {
                 name,
                 number: server.config.value.number,

@@ -279,10 +279,12 @@ pub enum Command {
         /// Which.
         server: ServerName,
     },
-    /// A server that is down leaves the cluster for good.
+    /// A server that is down leaves the cluster for good: its store's place in Raft is given up.
     RemoveServer {
         /// Which.
         server: ServerName,
+        /// The configuration without it.
+        config: ClusterConfig,
     },
     /// An operator resets a group's counters.
     ResetFailures {
@@ -483,9 +485,18 @@ pub enum Refusal {
     /// Nobody asked for that incarnation to be fenced.
     #[error("no fencing of server {0} is known")]
     NotFenced(ServerName),
+    /// R36: its end is confirmed, never only waited for.
+    #[error("server {0} has fencing devices: it is fenced, not judged by time")]
+    FenceFirst(ServerName),
+    /// It has been fenced, and its devices have not let it in again.
+    #[error("server {0} has been fenced and was not let in again")]
+    StillFenced(ServerName),
     /// It must have stopped first.
     #[error("server {0} is up; stop it first")]
     StillUp(ServerName),
+    /// A witness starts, as a server would: it never holds a lease.
+    #[error("{0} is a witness, and not a server")]
+    RunsNoGroups(ServerName),
     /// The cluster is not in a mode in which this makes sense.
     #[error("the cluster is {0}")]
     WrongMode(ModeWord),
@@ -598,7 +609,7 @@ impl fmt::Display for Command {
                 write!(f, "server {server} (incarnation {incarnation}) is fenced")
             }
             Self::FenceLifted { server } => write!(f, "server {server} is fenced no more"),
-            Self::RemoveServer { server } => write!(f, "remove server {server}"),
+            Self::RemoveServer { server, .. } => write!(f, "remove server {server}"),
             Self::ResetFailures { group } => write!(f, "reset failure counters of {group}"),
         }
     }

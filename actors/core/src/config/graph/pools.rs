@@ -156,7 +156,8 @@ pub fn pool_problems(config: &ClusterConfig) -> Vec<PoolProblem> {
 /// the order in which they are filled, with what those before it leave.
 fn minima(config: &ClusterConfig, problems: &mut Vec<PoolProblem>) {
     let kept = kept_by_generic(config);
-    let servers: Vec<&ServerName> = config.servers.keys().filter(|name| !kept.contains(name)).collect();
+    let servers: Vec<&ServerName> =
+        config.runners().into_iter().map(|(name, _)| name).filter(|name| !kept.contains(name)).collect();
     let mut pools: Vec<(&PoolName, &PoolConfig)> =
         config.pools.iter().filter(|(_, pool)| pool.max.is_none_or(|max| max >= pool.min)).collect();
     pools.sort_by_key(|(name, pool)| (Reverse(pool.importance), *name));

@@ -3,6 +3,7 @@
 use super::Change;
 use crate::{
     ids::{BootId, Incarnation, MonitorName, ServerName},
+    membership::fencing::is_guarded,
     reason::Reason,
     registry::{
         Key, Refusal,
@@ -19,6 +20,9 @@ impl Change<'_> {
         boot: &BootId,
     ) -> Result<(), Refusal> {
         let presence = self.presence(server)?;
+        if self.state.servers.get(server).is_some_and(|entry| !entry.config.value.role.runs_groups()) {
+            return Err(Refusal::RunsNoGroups(server.clone()));
+        }
         if incarnation <= presence.incarnation {
             return Err(Refusal::OtherIncarnation {
                 server: server.clone(),
@@ -39,6 +43,7 @@ impl Change<'_> {
             p.mode = ServerMode::Active;
             p.down_because = None;
         });
+        self.fencing_of_returned(server, rebooted);
         if rebooted {
             self.vacate_all_of(server, &Reason::ServerGone { server: server.clone() });
         }
@@ -58,6 +63,9 @@ impl Change<'_> {
         reason: Option<&Reason>,
     ) -> Result<(), Refusal> {
         self.current_incarnation(server, incarnation)?;
+        if is_guarded(self.state, server) {
+            return Err(Refusal::FenceFirst(server.clone())); // R36
+        }
         let why = reason.cloned().unwrap_or(Reason::SaidSo);
         self.take_down(server, why, &Reason::ServerGone { server: server.clone() });
         Ok(())
@@ -88,6 +96,7 @@ impl Change<'_> {
             p.up = false;
             p.down_because = Some(why);
         });
+        self.fencing_is_moot(server);
         self.vacate_all_of(server, vacate);
         self.forget_findings_of(server);
         if self.end_cluster_stop() {
