@@ -107,6 +107,9 @@ pub struct Context {
     pub lease: watch::Sender<Option<Timestamp>>,
     /// This server's leadership, if it leads and may decide.
     pub leading: watch::Sender<Option<Leading>>,
+    /// This node's incarnation, if its guard held no lease at its start: of those before it nothing
+    /// runs any more (R21).
+    pub stopped_before: Option<Incarnation>,
     /// The incarnation that the registry knows; zero before.
     pub incarnation: watch::Sender<Incarnation>,
     /// What is believed of the others.

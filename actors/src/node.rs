@@ -62,6 +62,7 @@ pub async fn start(options: NodeOptions, ports: Ports) -> Result<(NodeHandle, Jo
         raft_status: watch::Sender::new(RaftStatus::default()),
         lease: watch::Sender::new(None),
         leading: watch::Sender::new(None),
+        stopped_before: ports.guard.held_nothing().then_some(options.incarnation),
         incarnation: watch::Sender::new(Incarnation(0)),
         view: watch::Sender::new(Arc::new(View::default())),
         events: broadcast::Sender::new(EVENTS),
@@ -116,6 +117,12 @@ async fn route(context: Arc<Context>, mut incoming: mpsc::Receiver<Datagram>) {
             }
             Ok(LinkMessage::Gossip(data)) => {
                 context.gossip_actor.cast(GossipMsg::Heard(data));
+            }
+            Ok(LinkMessage::Aside { seq, echo, stopped_before }) => {
+                if let Some(before) = stopped_before {
+                    context.lease_actor.cast(LeaseMsg::Stopped(from.clone(), before));
+                }
+                context.links.beat(&(from, path), seq, echo);
             }
             Err(error) => tracing::debug!(%from, %error, "a datagram of another version"),
         }

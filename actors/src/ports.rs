@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
@@ -108,6 +109,27 @@ pub trait LinkSocket: Send + Sync + 'static {
     fn incoming(&self) -> Option<mpsc::Receiver<Datagram>>;
 }
 
+/// What the guard watches (O9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The synchronisation service: heartbeats and lease.
+    Sync,
+    /// Its first watcher, a thread of its own.
+    Agent,
+    /// Its second watcher, which covers the gap while the first is started again.
+    Monitor,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sync => "the synchronisation service",
+            Self::Agent => "the synchronisation agent",
+            Self::Monitor => "the second monitor",
+        })
+    }
+}
+
 /// The guard process (see `node/system/src/guard`): it holds the lease's end and stops everything by itself.
 #[async_trait]
 pub trait Guard: Send + Sync + 'static {
@@ -115,6 +137,19 @@ pub trait Guard: Send + Sync + 'static {
     fn renew(&self, end: Timestamp);
     /// Whether the guard holds a lease that has not ended: what runs may be adopted (R6).
     fn lease_end(&self) -> Option<Timestamp>;
+    /// Whether the guard held no lease when it started this node: it had made sure that nothing of
+    /// the nodes before it runs. Not known, where this is not said.
+    fn held_nothing(&self) -> bool {
+        false
+    }
+    /// This part of the node moves (O9). A guard that hears nothing of a part for a lease takes it
+    /// to hang.
+    fn alive(&self, _part: Part) {}
+    /// A watcher has found that a part of the node hangs: the guard does what the configuration asks
+    /// for.
+    fn hangs(&self, part: Part, why: &str) {
+        self.stand_down(&format!("{part} hangs: {why}"));
+    }
     /// Ends the lease now, with nothing left running; returns when the guard has acknowledged it
     /// (R7).
     async fn end_lease(&self) -> Result<(), String>;

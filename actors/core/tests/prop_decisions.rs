@@ -122,6 +122,7 @@ fn config() -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "prop".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

@@ -56,6 +56,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
     let settings = ClusterSettings {
         votes: Default::default(),
         fences: BTreeMap::new(),
+        on_hang: Default::default(),
         name: cluster.name?.into_inner(),
         comment: cluster.comment,
         timing: cluster.timing?,

@@ -166,6 +166,7 @@ fn build(
     let settings = ClusterSettings {
         votes: Default::default(),
         fences: BTreeMap::new(),
+        on_hang: Default::default(),
         name,
         comment: about,
         timing,

@@ -90,6 +90,7 @@ pub fn config() -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "demo".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),
@@ -239,6 +240,7 @@ pub fn view(heard: &[&str]) -> View {
             state: if up { PathState::Normal } else { PathState::Error },
             latency: Duration::from_micros(latency),
             loss_percent: if up { 0 } else { 100 },
+            since: Timestamp(0),
         };
         let paths = BTreeMap::from([("interconnect".into(), path(210)), ("public".into(), path(340))]);
         let gossip = if up { GossipState::Alive } else { GossipState::Dead };

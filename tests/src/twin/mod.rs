@@ -85,6 +85,7 @@ pub fn config(servers: usize, detect: Duration) -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "twin".into(),
             comment: String::new(),
             timing: Timing::from_detect(detect),

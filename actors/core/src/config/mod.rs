@@ -23,6 +23,8 @@ pub mod instances;
 mod monitor;
 mod network;
 pub mod pool;
+pub mod profile;
+pub mod removal;
 mod resource_type;
 pub mod spelling;
 pub mod type_tree;
@@ -85,6 +87,36 @@ pub struct ClusterSettings {
     /// Fencing devices, by name.
     #[serde(default)]
     pub fences: BTreeMap<FenceName, FenceConfig>,
+    /// What becomes of a server whose synchronisation service, or one of its watchers, hangs.
+    #[serde(default)]
+    pub on_hang: OnHang,
+}
+
+/// What becomes of a server that hangs (`on_hang`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnHang {
+    /// Everything on it is killed, as at a lease's end, and a new node starts.
+    #[default]
+    Stop,
+    /// The machine is reset; where that is not permitted, everything is killed.
+    Reset,
+}
+
+impl ClusterSettings {
+    /// The names that the reference system has for three of the times.
+    #[must_use]
+    pub fn named_times(&self) -> [(&'static str, Duration); 3] {
+        let timing = &self.timing;
+        [
+            // A server that is not heard for so long is put out.
+            ("misscount", timing.lease),
+            // Shared storage that does not answer for so long is lost.
+            ("disktimeout", self.votes.disk_timeout),
+            // What a server that is put out has to be gone.
+            ("reboottime", timing.guard_budget + timing.watchdog_cost()),
+        ]
+    }
 }
 
 /// One subnet.
@@ -129,6 +161,25 @@ pub enum HeartbeatPath {
         /// The device.
         device: PathBuf,
     },
+}
+
+impl HeartbeatPath {
+    /// Its name among the paths: a network's own, else kind and device (`com:/dev/ttyS0`), which
+    /// no network can be called.
+    #[must_use]
+    pub fn name(&self) -> NetworkName {
+        match self {
+            Self::Lan { network } => network.clone(),
+            Self::Com { device } => NetworkName::new(format!("com:{}", device.display())),
+            Self::Disk { device } => NetworkName::new(format!("disk:{}", device.display())),
+        }
+    }
+
+    /// Whether a path of this name carries evidence only: no Raft, no lease (R21).
+    #[must_use]
+    pub fn is_evidence_only(name: &NetworkName) -> bool {
+        name.as_str().starts_with("com:") || name.as_str().starts_with("disk:")
+    }
 }
 
 /// One server.

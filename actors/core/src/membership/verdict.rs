@@ -121,7 +121,7 @@ mod tests {
 
     fn peer(heard: bool) -> PeerView {
         let state = if heard { PathState::Normal } else { PathState::Error };
-        let path = PathView { state, latency: Duration::ZERO, loss_percent: 0 };
+        let path = PathView { state, latency: Duration::ZERO, loss_percent: 0, since: crate::time::Timestamp(0) };
         PeerView { gossip: GossipState::Alive, paths: BTreeMap::from([("lan".into(), path)]) }
     }
 

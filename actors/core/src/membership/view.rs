@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::HeartbeatPath,
     ids::{NetworkName, ServerName},
-    time::millis,
+    time::{Timestamp, millis},
 };
 
 /// What this server believes.
@@ -30,7 +31,19 @@ impl PeerView {
     /// Whether no path has been heard on lately.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        !self.paths.values().any(|path| matches!(path.state, PathState::Normal | PathState::Caution))
+        !self.paths.values().any(PathView::is_heard)
+    }
+
+    /// The paths on which it is heard although every network to it is silent: it lives, and can
+    /// neither vote nor hold a lease from here (R21). Empty when a network works.
+    #[must_use]
+    pub fn heard_only_on(&self) -> Vec<&NetworkName> {
+        let heard = || self.paths.iter().filter(|(_, path)| path.is_heard()).map(|(name, _)| name);
+        if heard().any(|name| !HeartbeatPath::is_evidence_only(name)) {
+            Vec::new()
+        } else {
+            heard().collect()
+        }
     }
 }
 
@@ -44,6 +57,17 @@ pub struct PathView {
     pub latency: Duration,
     /// Lost among the last hundred beats.
     pub loss_percent: u8,
+    /// Since when it is in this state, on this server's boot clock.
+    #[serde(default)]
+    pub since: Timestamp,
+}
+
+impl PathView {
+    /// Whether beats arrive on it, if late.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        matches!(self.state, PathState::Normal | PathState::Caution)
+    }
 }
 
 /// The state of a heartbeat path, in the words that operators read.
@@ -88,4 +112,24 @@ pub enum GossipState {
     Dead,
     /// It said good-bye.
     Left,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r21_a_server_that_is_heard_on_a_serial_line_only_is_not_silent_but_cut_off() {
+        let path = |state| PathView { state, latency: Duration::ZERO, loss_percent: 0, since: Timestamp(0) };
+        let peer = |lan, com| PeerView {
+            gossip: GossipState::Alive,
+            paths: BTreeMap::from([("public".into(), path(lan)), ("com:/dev/ttyS0".into(), path(com))]),
+        };
+        let cut = peer(PathState::Error, PathState::Caution);
+        assert!(!cut.is_silent());
+        assert_eq!(cut.heard_only_on(), [&NetworkName::from("com:/dev/ttyS0")]);
+        assert!(peer(PathState::Normal, PathState::Normal).heard_only_on().is_empty());
+        assert!(peer(PathState::Error, PathState::Error).is_silent());
+        assert!(peer(PathState::Error, PathState::Error).heard_only_on().is_empty());
+    }
 }

@@ -69,6 +69,7 @@ fn config(change: impl FnOnce(&mut GroupConfig)) -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "test".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

@@ -64,6 +64,7 @@ pub fn cluster(servers: usize) -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "plain".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

@@ -21,6 +21,7 @@ pub fn read(head: &str) -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "golden".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

@@ -139,6 +139,7 @@ pub fn config(choice: u8, more: u8) -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: if bit(6) { "one" } else { "two" }.into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

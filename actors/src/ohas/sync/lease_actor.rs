@@ -45,6 +45,8 @@ pub enum LeaseMsg {
     Granted(Grant),
     /// A round that was sent then was answered by a quorum in this term (R1, R3).
     Confirmed(Timestamp, Term),
+    /// A server says that nothing runs any more of what it started before this incarnation (R21).
+    Stopped(ServerName, Incarnation),
     /// What became of a judgement.
     Judged(ServerName, Result<(), RegistryError>),
     /// Everything has stopped: no lease any more (R7).
@@ -139,6 +141,9 @@ impl Actor for LeaseActor {
                 } else {
                     state.lead(&me, GrantorEvent::Confirmed { sent });
                 }
+            }
+            LeaseMsg::Stopped(server, before) => {
+                state.lead(&me, GrantorEvent::Stopped { server, before });
             }
             LeaseMsg::Judged(server, outcome) => match outcome {
                 Ok(()) => {}

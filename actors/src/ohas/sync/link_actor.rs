@@ -12,10 +12,11 @@ use std::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
-    ids::{NetworkName, ServerName},
+    config::{HeartbeatPath, Role},
+    ids::{Incarnation, NetworkName, ServerName},
     membership::{
         lease::{Grant, Request},
-        link::{Link, LinkEvent},
+        link::{Link, LinkEvent, Pace},
         view::{GossipState, PathState, PathView, PeerView, View},
     },
     time::Timestamp,
@@ -42,6 +43,16 @@ pub enum LinkMessage {
     Granted(Grant),
     /// A SWIM message.
     Gossip(Vec<u8>),
+    /// A sign of life on a path that carries evidence only: no lease is asked for here (R21).
+    Aside {
+        /// Counts the beats of this path.
+        seq: u64,
+        /// The peer's last beat, for its round trip.
+        echo: Option<Echo>,
+        /// Nothing runs any more of what this server's incarnations before this one started, and
+        /// its guard holds no lease.
+        stopped_before: Option<Incarnation>,
+    },
 }
 
 /// A beat that was received, and how long the answer took.
@@ -150,34 +161,50 @@ impl Links {
         }
     }
 
-    /// Sends one message to a peer over all its paths.
+    /// Sends one message to a peer over all its networks.
     pub fn send(&self, context: &Context, to: &ServerName, message: &LinkMessage) {
         let Ok(body) = postcard::to_stdvec(message) else { return };
         for (server, network) in self.known() {
-            if server == *to {
+            if server == *to && !HeartbeatPath::is_evidence_only(&network) {
                 context.ports.links.send(&server, &network, &body);
             }
         }
     }
 }
 
-/// All paths to all other servers, as configured.
+/// All paths to all other servers, as configured. A witness that only votes has no cable but its
+/// network's.
 pub fn configured(context: &Context) -> BTreeSet<PathKey> {
-    use tasuki_core::config::HeartbeatPath;
     let config = context.config();
     let Some(me) = config.servers.get(context.me()) else { return BTreeSet::new() };
     let mut keys = BTreeSet::new();
     for (server, other) in config.servers.iter().filter(|(server, _)| *server != context.me()) {
         for path in &config.settings.heartbeats {
-            if let HeartbeatPath::Lan { network } = path
-                && me.addresses.contains_key(network)
-                && other.addresses.contains_key(network)
-            {
-                keys.insert((server.clone(), network.clone()));
+            let joins_both = match path {
+                HeartbeatPath::Lan { network } => {
+                    me.addresses.contains_key(network) && other.addresses.contains_key(network)
+                }
+                HeartbeatPath::Com { .. } | HeartbeatPath::Disk { .. } => {
+                    me.role == Role::Server && other.role == Role::Server
+                }
+            };
+            if joins_both {
+                keys.insert((server.clone(), path.name()));
             }
         }
     }
     keys
+}
+
+/// The path of this name.
+fn path_of(context: &Context, name: &NetworkName) -> HeartbeatPath {
+    let registry = context.state();
+    let heartbeats = match &registry.settings {
+        Some(settings) => &settings.value.heartbeats,
+        None => &context.options.config.settings.heartbeats,
+    };
+    let known = heartbeats.iter().find(|path| path.name() == *name);
+    known.cloned().unwrap_or_else(|| HeartbeatPath::Lan { network: name.clone() })
 }
 
 fn name_of((server, network): &PathKey) -> String {
@@ -205,7 +232,9 @@ pub struct LinkActor;
 pub struct State {
     context: Arc<Context>,
     key: PathKey,
+    path: HeartbeatPath,
     link: Link,
+    ticks: u64,
     next: u64,
     sent: BTreeMap<u64, Timestamp>,
     heard: Option<(u64, Timestamp)>,
@@ -233,7 +262,8 @@ impl Actor for LinkActor {
             .or_default()
             .clone();
         slot.set(me);
-        Ok(State { context, key, link, next: 0, sent: BTreeMap::new(), heard: None })
+        let path = path_of(&context, &key.1);
+        Ok(State { context, key, path, link, ticks: 0, next: 0, sent: BTreeMap::new(), heard: None })
     }
 
     async fn handle(
@@ -245,7 +275,10 @@ impl Actor for LinkActor {
         let now = state.context.ports.clock.now();
         match message {
             LinkMsg::Tick => {
-                state.send_beat(now);
+                state.ticks += 1;
+                if state.ticks.is_multiple_of(state.pace().every) {
+                    state.send_beat(now);
+                }
                 state.take(LinkEvent::Tick, now);
             }
             LinkMsg::Beat { seq, echo } => {
@@ -270,32 +303,41 @@ impl State {
         }
         let held = |at: Timestamp| u64::try_from(now.since(at).as_nanos()).unwrap_or(u64::MAX);
         let echo = self.heard.map(|(seq, at)| Echo { seq, held: held(at) });
-        let ask = self.context.links.ask_for(&self.key.0);
-        let beat = LinkMessage::Beat { seq: self.next, echo, ask };
+        let seq = self.next;
+        let beat = if HeartbeatPath::is_evidence_only(&self.key.1) {
+            LinkMessage::Aside { seq, echo, stopped_before: self.context.stopped_before }
+        } else {
+            LinkMessage::Beat { seq, echo, ask: self.context.links.ask_for(&self.key.0) }
+        };
         if let Ok(body) = postcard::to_stdvec(&beat) {
             self.context.ports.links.send(&self.key.0, &self.key.1, &body);
         }
     }
 
+    fn pace(&self) -> Pace {
+        let registry = self.context.registry.borrow();
+        match &registry.settings {
+            Some(settings) => Pace::of(&self.path, &settings.value.timing),
+            None => Pace::of(&self.path, &self.context.options.config.settings.timing),
+        }
+    }
+
     fn take(&mut self, event: LinkEvent, now: Timestamp) {
-        let change = self.link.on(event, &self.context.timing(), now);
-        let due = change.is_some() || self.next.is_multiple_of(20); // statistics once in a while
+        let change = self.link.on(event, &self.pace(), now);
+        let due = change.is_some() || self.ticks.is_multiple_of(20); // statistics once in a while
         if due {
             self.context.links.set_path(&self.context, &self.key, self.link.view());
         }
-        let Some(change) = change else { return };
-        let (server, network) = &self.key;
-        let text = match change.to {
-            PathState::Normal => format!("{server} is heard on {network}"),
-            PathState::Caution => format!("{server} is late on {network} ({} ms)", change.silent.as_millis()),
-            _ => format!("{server} is not heard on {network}"),
+        let Some(change) = change.filter(|change| change.news) else { return };
+        let (server, path) = &self.key;
+        let (kind, text) = match change.to {
+            PathState::Normal => ("path-normal", format!("{server} is heard on {path}")),
+            PathState::Caution => {
+                let (late, patience) = (change.silent.as_millis(), self.pace().lost.as_millis());
+                ("path-late", format!("{server} is late on {path} by {late} ms of {patience} ms of patience"))
+            }
+            _ => ("path-lost", format!("{server} is not heard on {path}")),
         };
-        let kind = if change.to == PathState::Normal { "path-normal" } else { "path-lost" };
-        // Late and at once back again is not worth a line.
-        if change.to == PathState::Error
-            || change.from != PathState::Caution && change.to == PathState::Normal
-        {
-            self.context.tell(kind, format!("path/{server}/{network}"), text);
-        }
+        self.context.tell(kind, format!("path/{server}/{path}"), text);
     }
 }

@@ -33,6 +33,7 @@ fn cluster(lines: &[&str]) -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "test".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

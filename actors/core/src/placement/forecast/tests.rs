@@ -49,6 +49,7 @@ fn config(servers: &[&str], networks: &[&str]) -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "demo".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),

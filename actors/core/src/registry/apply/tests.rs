@@ -30,6 +30,7 @@ mod cluster;
 mod configuration;
 mod facts;
 mod failures;
+mod fencing;
 mod instances;
 mod joining;
 mod monitors;
@@ -73,6 +74,7 @@ fn config() -> ClusterConfig {
         settings: ClusterSettings {
             votes: Default::default(),
             fences: BTreeMap::new(),
+            on_hang: Default::default(),
             name: "test".into(),
             comment: String::new(),
             timing: Timing::from_detect(Duration::from_secs(1)),
