@@ -1,5 +1,6 @@
 //! Who is alive, who holds a lease, and whether this server may stay.
 
+pub mod fencing;
 pub mod lease;
 pub mod link;
 pub mod tie_break;

@@ -5,7 +5,7 @@
 //! grant table born anew takes every server to hold a full lease (R2).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -13,8 +13,10 @@ use std::{
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tasuki_core::{
     ids::{Incarnation, NetworkName, ServerName, Term},
-    membership::lease::{
-        Grant, Grantor, GrantorAction, GrantorEvent, Holder, HolderAction, HolderEvent, Request,
+    membership::{
+        fencing::Fences,
+        lease::{Grant, Grantor, GrantorAction, GrantorEvent, Holder, HolderAction, HolderEvent, Request},
+        view::{GossipState, PeerView},
     },
     reason::Reason,
     registry::{Author, Command, Key},
@@ -65,6 +67,8 @@ pub struct State {
     beats: u64,
     /// The last request of each peer, and the path over which it came first.
     asked: BTreeMap<ServerName, ((Incarnation, u64), NetworkName)>,
+    /// Peers that were heard in this actor's life: only their silence says something.
+    heard: BTreeSet<ServerName>,
     /// The request of this beat, for whom.
     ask: Option<(ServerName, Request)>,
     _follow: [Follow; 3],
@@ -103,6 +107,7 @@ impl Actor for LeaseActor {
             rounds,
             beats: 0,
             asked: BTreeMap::new(),
+            heard: BTreeSet::new(),
             ask: None,
             _follow: follow,
         };
@@ -166,8 +171,21 @@ impl State {
         self.hold(me, HolderEvent::Beat { healthy });
         self.context.links.beat_all(self.ask.take());
         self.round(me);
+        let silent = self.silent();
+        self.lead(me, GrantorEvent::Silent(silent));
         self.lead(me, GrantorEvent::Tick);
         self.publish();
+    }
+
+    /// Peers that were heard before, and are heard on no path now. One that said good-bye is not missed.
+    fn silent(&mut self) -> BTreeSet<ServerName> {
+        let view = self.context.view.borrow().clone();
+        let (silent, heard): (Vec<_>, Vec<_>) = view.peers.iter().partition(|(_, peer)| peer.is_silent());
+        self.heard.extend(heard.into_iter().map(|(name, _)| name.clone()));
+        let missed = |(name, peer): &(&ServerName, &PeerView)| {
+            peer.gossip != GossipState::Left && self.heard.contains(*name)
+        };
+        silent.into_iter().filter(missed).map(|(name, _)| name.clone()).collect()
     }
 
     fn applied_changed(&mut self, me: &ActorRef<LeaseMsg>) {
@@ -189,6 +207,7 @@ impl State {
         if mine.0 > 0 && members.get(self.context.me()) == Some(&mine) {
             self.hold(me, HolderEvent::Registered(mine));
         }
+        self.lead(me, GrantorEvent::Fences(Fences::of(&registry)));
         self.lead(me, GrantorEvent::Members(members));
     }
 
@@ -277,23 +296,44 @@ impl State {
                 GrantorAction::Judge { server, incarnation, silent } => {
                     self.judge(me, server, incarnation, silent);
                 }
+                // Nobody fences itself. Another leader will, when it comes to that.
+                GrantorAction::Fence { server, .. } if server == *self.context.me() => {}
+                GrantorAction::Fence { server, incarnation, silent } => {
+                    self.request_fence(me, server, incarnation, silent);
+                }
             }
         }
+    }
+
+    /// R36: its groups are taken over once a device or an operator has confirmed its end.
+    fn request_fence(
+        &self,
+        me: &ActorRef<LeaseMsg>,
+        server: ServerName,
+        incarnation: Incarnation,
+        silent: Duration,
+    ) {
+        let because = format!("no lease request for {} ms", silent.as_millis());
+        let text = format!("{server} sent no lease request for {} ms: it is fenced", silent.as_millis());
+        self.context.tell("fence-requested", format!("server/{server}"), text);
+        let command = Command::RequestFence { server: server.clone(), incarnation, because };
+        self.propose_end(me, server, command, Reason::LeaseRanOut { silent });
     }
 
     fn judge(&self, me: &ActorRef<LeaseMsg>, server: ServerName, incarnation: Incarnation, silent: Duration) {
         let text = format!("{server} sent no lease request for {} ms: it is gone", silent.as_millis());
         self.context.tell("server-judged", format!("server/{server}"), text);
+        let command = Command::ServerGone { server: server.clone(), incarnation };
+        self.propose_end(me, server, command, Reason::LeaseRanOut { silent });
+    }
+
+    fn propose_end(&self, me: &ActorRef<LeaseMsg>, server: ServerName, command: Command, reason: Reason) {
         let (context, me) = (self.context.clone(), me.clone());
-        let read = vec![(
-            Key::Presence(server.clone()),
-            context.state().revision_of(&Key::Presence(server.clone())),
-        )];
+        let key = Key::Presence(server.clone());
+        let read = vec![(key.clone(), context.state().revision_of(&key))];
         tokio::spawn(async move {
             let author = Author::Leader(context.me().clone());
-            let command = Command::ServerGone { server: server.clone(), incarnation };
-            let reason = Some(Reason::LeaseRanOut { silent });
-            let outcome = propose(&context, author, command, reason, read).await.map(|_| ());
+            let outcome = propose(&context, author, command, Some(reason), read).await.map(|_| ());
             let _ = me.cast(LeaseMsg::Judged(server, outcome));
         });
     }

@@ -1,13 +1,14 @@
 //! The grantor's side of the lease: the table on the Raft leader.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use super::{Grant, Request};
 use crate::{
     ids::{Incarnation, ServerName, Term},
+    membership::fencing::Fences,
     time::Timestamp,
     timing::Timing,
 };
@@ -26,6 +27,10 @@ pub enum GrantorEvent {
     },
     /// The incarnations that the registry has as up (R5).
     Members(BTreeMap<ServerName, Incarnation>),
+    /// What the registry says of fencing.
+    Fences(Fences),
+    /// The servers that were heard before and are heard on no path now.
+    Silent(BTreeSet<ServerName>),
     /// The log is committed up to here.
     Committed(u64),
     /// A server asks.
@@ -36,6 +41,14 @@ pub enum GrantorEvent {
         request: Request,
         /// The leader's last log entry at this moment (R4).
         last_log: u64,
+    },
+    /// A server says, over a path that carries no lease, that nothing runs any more of what its
+    /// incarnations before this one had started, and that its guard holds no lease (R21).
+    Stopped {
+        /// Who.
+        server: ServerName,
+        /// Its present incarnation.
+        before: Incarnation,
     },
     /// Time to look for servers whose lease has ended.
     Tick,
@@ -64,6 +77,16 @@ pub enum GrantorAction {
         /// How long it has sent no request that could be granted.
         silent: Duration,
     },
+    /// Ask for this incarnation to be fenced. From here on it is granted nothing (R4), and nobody
+    /// takes over from it before that is confirmed (R36).
+    Fence {
+        /// Which server.
+        server: ServerName,
+        /// Which incarnation.
+        incarnation: Incarnation,
+        /// How long it has sent no request that could be granted.
+        silent: Duration,
+    },
 }
 
 /// The leases that a leader has given out.
@@ -75,6 +98,8 @@ pub enum GrantorAction {
 pub struct Grantor {
     timing: Timing,
     members: BTreeMap<ServerName, Incarnation>,
+    fences: Fences,
+    silent: BTreeSet<ServerName>,
     committed: VecDeque<(Timestamp, u64)>,
     leading: Option<Leading>,
 }
@@ -112,7 +137,14 @@ impl Grantor {
     /// A grantor that does not lead yet.
     #[must_use]
     pub fn new(timing: Timing) -> Self {
-        Self { timing, members: BTreeMap::new(), committed: VecDeque::new(), leading: None }
+        Self {
+            timing,
+            members: BTreeMap::new(),
+            fences: Fences::default(),
+            silent: BTreeSet::new(),
+            committed: VecDeque::new(),
+            leading: None,
+        }
     }
 
     /// New times, from a new configuration.
@@ -134,8 +166,9 @@ impl Grantor {
         leading
             .table
             .iter()
-            .filter(|(_, slot)| {
-                slot.judged.is_none() && slot.heard.is_some_and(|heard| now.since(heard) <= patience)
+            .filter(|(server, slot)| {
+                let may = slot.judged.is_none() && !self.fences.withheld.contains(*server);
+                may && slot.heard.is_some_and(|heard| now.since(heard) <= patience)
             })
             .map(|(server, _)| server.clone())
             .collect()
@@ -163,10 +196,13 @@ impl Grantor {
                 self.members = members;
                 self.fill_table(now);
             }
+            GrantorEvent::Fences(fences) => self.set_fences(fences),
+            GrantorEvent::Silent(silent) => self.silent = silent,
             GrantorEvent::Committed(index) => self.remember_commit(index, now),
             GrantorEvent::Asked { server, request, last_log } => {
                 return self.asked(server, &request, last_log, now).into_iter().collect();
             }
+            GrantorEvent::Stopped { server, before } => return self.stopped(server, before, now),
             GrantorEvent::Tick => return self.judge(now),
             GrantorEvent::JudgementRefused(server) => self.set_judged(&server, None),
             // It may still be committed, so the grants stay withheld.
@@ -207,6 +243,10 @@ impl Grantor {
         if slot.incarnation != request.incarnation || slot.judged.is_some() {
             return None;
         }
+        // The same while the registry says that it shall be fenced, whoever asked for that.
+        if self.fences.withheld.contains(&server) {
+            return None;
+        }
         // R8: a half-hung node must not keep its lease.
         if !request.healthy || behind {
             return None;
@@ -220,23 +260,63 @@ impl Grantor {
         Some(GrantorAction::Grant { to: server, grant })
     }
 
-    /// R4, R9: who was granted nothing for the whole takeover wait has stopped by itself.
+    /// R4, R9: who was granted nothing for the whole takeover wait has stopped by itself. One that has
+    /// fencing devices is fenced instead (R36), as soon as its lease has run out and it is silent: a
+    /// node that restarts within its lease is not shot.
     fn judge(&mut self, now: Timestamp) -> Vec<GrantorAction> {
         let grace = self.timing.takeover_wait() - self.timing.lease;
+        let (fences, silent) = (&self.fences, &self.silent);
         let Some(leading) = &mut self.leading else { return Vec::new() };
         let mut judged = Vec::new();
         for (server, slot) in &mut leading.table {
-            let due = slot.judged != Some(Judged::Proposed) && now >= slot.until + grace;
-            if due {
-                slot.judged = Some(Judged::Proposed); // in the same step: withheld before it is proposed
-                judged.push(GrantorAction::Judge {
-                    server: server.clone(),
-                    incarnation: slot.incarnation,
-                    silent: now.since(slot.heard.unwrap_or(slot.entered)),
-                });
+            let guarded = fences.guarded.contains(server);
+            let due = if !guarded {
+                slot.until + grace
+            } else if fences.suspended || fences.withheld.contains(server) {
+                continue;
+            } else if silent.contains(server) && fences.taking_part.contains(server) {
+                slot.until
+            } else if slot.heard.is_none() {
+                // It may still be booting, with all others, after a power failure.
+                (slot.until + grace).max(slot.entered + fences.patience)
+            } else {
+                slot.until + grace
+            };
+            if slot.judged == Some(Judged::Proposed) || now < due {
+                continue;
             }
+            slot.judged = Some(Judged::Proposed); // in the same step: withheld before it is proposed
+            let (server, incarnation) = (server.clone(), slot.incarnation);
+            let silent = now.since(slot.heard.unwrap_or(slot.entered));
+            judged.push(if guarded {
+                GrantorAction::Fence { server, incarnation, silent }
+            } else {
+                GrantorAction::Judge { server, incarnation, silent }
+            });
         }
         judged
+    }
+
+    /// R21: a later life of the server says that nothing runs any more of this one. Judged once.
+    fn stopped(&mut self, server: ServerName, before: Incarnation, now: Timestamp) -> Vec<GrantorAction> {
+        let leading = self.leading.as_mut();
+        let slot = leading.and_then(|leading| leading.table.get_mut(&server));
+        let Some(slot) = slot.filter(|slot| slot.incarnation < before && slot.judged.is_none()) else {
+            return Vec::new();
+        };
+        slot.judged = Some(Judged::Proposed); // R4: withheld before it is proposed
+        let incarnation = slot.incarnation;
+        let silent = now.since(slot.heard.unwrap_or(slot.entered));
+        vec![GrantorAction::Judge { server, incarnation, silent }]
+    }
+
+    /// A fencing that was given up, or of another life, withholds nothing any more.
+    fn set_fences(&mut self, fences: Fences) {
+        let before = std::mem::replace(&mut self.fences, fences);
+        let freed: Vec<_> = before.withheld.difference(&self.fences.withheld).cloned().collect();
+        for server in freed {
+            self.set_judged(&server, None);
+        }
     }
 
     fn set_judged(&mut self, server: &ServerName, judged: Option<Judged>) {

@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
     ids::{ServerName, Term},
+    membership::fencing::Fences,
     time::Timestamp,
     timing::Timing,
 };
@@ -122,6 +126,101 @@ fn r9_a_takeover_waits_for_a_slow_watchdog_too() {
     assert_eq!(grantor.on(GrantorEvent::Tick, ms(1036 + 1300)).len(), 1);
 }
 
+fn fences(withheld: &[&str]) -> Fences {
+    let set = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
+    Fences {
+        guarded: set(&[KIKI]),
+        withheld: set(withheld),
+        taking_part: set(&[KIKI]),
+        suspended: false,
+        patience: Duration::from_secs(5),
+    }
+}
+
+/// A leader that granted kiki, which has fencing devices, a lease until 810 ms.
+fn leading_with_fence() -> Grantor {
+    let mut grantor = leading(0);
+    grantor.on(GrantorEvent::Fences(fences(&[])), ms(0));
+    confirm(&mut grantor, 1, 2);
+    ask(&mut grantor, request(1, 1), 10).unwrap();
+    grantor
+}
+
+fn silence(grantor: &mut Grantor, silent: bool) {
+    let silent = silent.then(|| KIKI.into()).into_iter().collect();
+    grantor.on(GrantorEvent::Silent(silent), ms(0));
+}
+
+fn fenced(actions: &[GrantorAction]) -> bool {
+    matches!(actions, [GrantorAction::Fence { .. }])
+}
+
+#[test]
+fn r36_a_silent_server_with_a_fence_is_fenced_when_its_lease_has_run_out_and_never_judged() {
+    let mut grantor = leading_with_fence();
+    silence(&mut grantor, true);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(809)), [], "a node that restarts keeps its services");
+    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(810))), "no guard budget, no clock margin");
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(60_000)), [], "and is not judged by time");
+}
+
+#[test]
+fn r36_one_that_is_heard_but_not_renewed_is_fenced_after_the_whole_wait() {
+    let mut grantor = leading_with_fence();
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(810 + 235)), []);
+    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(810 + 236))));
+}
+
+#[test]
+fn r36_one_that_was_never_heard_may_still_be_booting() {
+    let mut grantor = leading(0);
+    grantor.on(GrantorEvent::Fences(fences(&[])), ms(0));
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(4999)), []);
+    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(5000))));
+}
+
+#[test]
+fn nothing_is_fenced_by_itself_while_the_cluster_is_suspended() {
+    let mut grantor = leading_with_fence();
+    grantor.on(GrantorEvent::Fences(Fences { suspended: true, ..fences(&[]) }), ms(20));
+    silence(&mut grantor, true);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(60_000)), []);
+    grantor.on(GrantorEvent::Fences(fences(&[])), ms(60_001));
+    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(60_002))));
+}
+
+#[test]
+fn a_clean_stop_is_given_the_whole_wait() {
+    let mut grantor = leading_with_fence();
+    let leaving = Fences { taking_part: BTreeSet::new(), ..fences(&[]) };
+    grantor.on(GrantorEvent::Fences(leaving), ms(20));
+    silence(&mut grantor, true);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(810 + 235)), []);
+    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(810 + 236))));
+}
+
+#[test]
+fn r4_whoever_shall_be_fenced_is_granted_nothing_also_by_the_next_leader() {
+    let mut grantor = leading(0);
+    confirm(&mut grantor, 1, 2);
+    grantor.on(GrantorEvent::Fences(fences(&[KIKI])), ms(3));
+    assert_eq!(ask(&mut grantor, request(1, 1), 10), None);
+    assert!(grantor.fit(ms(10), Duration::from_secs(9)).is_empty());
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(60_000)), [], "it is asked for once");
+}
+
+#[test]
+fn r4_a_fencing_that_was_given_up_withholds_nothing_more() {
+    let mut grantor = leading_with_fence();
+    silence(&mut grantor, true);
+    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(810))));
+    assert_eq!(ask(&mut grantor, request(1, 2), 811), None, "withheld before the entry is proposed");
+    grantor.on(GrantorEvent::Fences(fences(&[KIKI])), ms(812));
+    grantor.on(GrantorEvent::Fences(fences(&[])), ms(900));
+    confirm(&mut grantor, 900, 901);
+    assert!(ask(&mut grantor, request(1, 3), 902).is_some());
+}
+
 #[test]
 fn r3_nothing_is_granted_or_judged_before_election() {
     let mut grantor = Grantor::new(timing());
@@ -164,6 +263,27 @@ fn r4_every_grant_names_the_leaders_last_log_entry() {
     let mut grantor = leading(0);
     confirm(&mut grantor, 1, 2);
     assert_eq!(ask(&mut grantor, request(1, 1), 3).unwrap().barrier, 7);
+}
+
+#[test]
+fn r21_the_word_of_a_new_life_ends_the_wait_for_the_old_one() {
+    let mut grantor = leading(0);
+    confirm(&mut grantor, 0, 1);
+    assert!(ask(&mut grantor, request(1, 1), 1).is_some());
+    let stopped = |before| GrantorEvent::Stopped { server: KIKI.into(), before: Incarnation(before) };
+    // It says nothing of itself, nor of a life that came after it.
+    assert_eq!(grantor.on(stopped(1), ms(2)), []);
+    let judged = grantor.on(stopped(2), ms(3));
+    let [GrantorAction::Judge { incarnation: Incarnation(1), .. }] = &judged[..] else {
+        panic!("{judged:?}")
+    };
+    // R4: from here on the old life is granted nothing, and it is judged once.
+    assert!(ask(&mut grantor, request(1, 2), 4).is_none());
+    assert_eq!(grantor.on(stopped(2), ms(5)), []);
+    // The new life holds a lease of its own, which is waited for.
+    grantor.on(GrantorEvent::Members(members(2)), ms(6));
+    assert_eq!(grantor.on(stopped(2), ms(7)), []);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(700)), []);
 }
 
 #[test]

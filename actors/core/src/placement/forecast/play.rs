@@ -346,7 +346,13 @@ impl<'a> Play<'a> {
 
     fn gone(&mut self, server: &ServerName) {
         let Some(presence) = self.state.presence(server) else { return };
-        let command = Command::ServerGone { server: server.clone(), incarnation: presence.incarnation };
+        let (name, incarnation) = (server.clone(), presence.incarnation);
+        // One with fencing devices is fenced; what would follow is the same (R36).
+        let levels = self.state.servers.get(server).map(|entry| &entry.config.value.fencing);
+        let command = match levels.and_then(|levels| levels.first()) {
+            Some(by) => Command::ServerFenced { server: name, incarnation, by: by.clone() },
+            None => Command::ServerGone { server: name, incarnation },
+        };
         let silent = Duration::from_millis(self.now);
         let Some(leader) = self.fit.iter().next().cloned() else { return };
         self.say(What::Gone { server: server.clone() }, None);

@@ -4,6 +4,7 @@ use super::Change;
 use crate::{
     config::{Exclusive, GroupConfig},
     ids::{Epoch, GroupName, Incarnation, ServerName},
+    membership::fencing::is_withheld,
     placement::pools::pool_of,
     registry::{
         Refusal,
@@ -49,6 +50,10 @@ impl Change<'_> {
         let presence = self.presence(server)?;
         if !presence.up || presence.mode != ServerMode::Active {
             return Err(Refusal::ServerDown(server.clone()));
+        }
+        // R12: not fenced. Until its devices have let it in again it may reach nothing.
+        if is_withheld(self.state, server) {
+            return Err(Refusal::StillFenced(server.clone()));
         }
         self.enabled(group)?;
         if !config.pools.is_empty() && !config.pools.contains(&pool_of(self.state, server)) {

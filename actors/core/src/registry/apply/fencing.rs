@@ -113,6 +113,36 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// The server has started: a fencing of its life before that was not confirmed is moot. One that
+    /// was confirmed lasts until it is let in again; a machine that came back without having booted
+    /// was not switched off, and people should know.
+    pub(super) fn fencing_of_returned(&mut self, server: &ServerName, rebooted: bool) {
+        self.fencing_is_moot(server);
+        let entry = self.state.servers.get(server).and_then(|entry| entry.fencing.as_ref());
+        let Some(mut fencing) = entry.map(|entry| entry.value.clone()) else { return };
+        let FencingState::Confirmed { by } = &fencing.state else { return };
+        let fences = self.state.settings.as_ref().map(|settings| &settings.value.fences);
+        let proves = |device: &&FenceName| {
+            fences.and_then(|fences| fences.get(*device)).is_some_and(|config| config.kind.proves_off())
+        };
+        let Some(device) = by.iter().find(proves).filter(|_| !rebooted).cloned() else { return };
+        let error = format!("{server} came back without having booted: this device did not switch it off");
+        fencing.tries.push(FenceTry { device, at: self.at, error: Some(error) });
+        let surplus = fencing.tries.len().saturating_sub(TRIES_LIMIT);
+        fencing.tries.drain(..surplus);
+        self.set_fencing(server, fencing);
+    }
+
+    /// It ended, or started anew, before its fencing was confirmed.
+    pub(super) fn fencing_is_moot(&mut self, server: &ServerName) {
+        let entry = self.state.servers.get(server).and_then(|entry| entry.fencing.as_ref());
+        let Some(mut fencing) = entry.map(|entry| entry.value.clone()) else { return };
+        if matches!(fencing.state, FencingState::Requested | FencingState::Failed) {
+            fencing.state = FencingState::Lifted;
+            self.set_fencing(server, fencing);
+        }
+    }
+
     fn fencing_of(&self, server: &ServerName, incarnation: Incarnation) -> Result<Fencing, Refusal> {
         let entry = self.state.servers.get(server).and_then(|entry| entry.fencing.as_ref());
         let fencing = entry.map(|entry| entry.value.clone());
