@@ -23,6 +23,8 @@ pub struct Input<'a> {
     pub lease_end: Option<Timestamp>,
     /// Now, on the same clock.
     pub now: Timestamp,
+    /// What the tie-break of two waits for, while it is asked.
+    pub tie_break: Option<&'a str>,
 }
 
 /// May this side go on?
@@ -58,6 +60,8 @@ pub enum Doubt {
     },
     /// Voters are heard, but no leader renews the lease.
     NoLease,
+    /// One of two, which waits for the tie-break.
+    TieBreak(String),
 }
 
 impl fmt::Display for Doubt {
@@ -67,6 +71,7 @@ impl fmt::Display for Doubt {
                 write!(f, "only {heard} of the {needed} voters needed are heard on this side")
             }
             Self::NoLease => f.write_str("no leader renews this server's lease"),
+            Self::TieBreak(what) => write!(f, "waits for the tie-break: {what}"),
         }
     }
 }
@@ -82,7 +87,11 @@ pub fn decide(input: &Input<'_>) -> Verdict {
         .count();
     let needed = input.voters.len() / 2 + 1;
     let quorum = heard >= needed;
-    let because = if quorum { Doubt::NoLease } else { Doubt::NoQuorum { heard, needed } };
+    let because = match input.tie_break {
+        Some(what) => Doubt::TieBreak(what.to_owned()),
+        None if quorum => Doubt::NoLease,
+        None => Doubt::NoQuorum { heard, needed },
+    };
     match input.lease_end {
         Some(until) if input.now < until && quorum => Verdict::Stay,
         Some(until) if input.now < until => Verdict::Wait { until, because },
@@ -109,7 +118,14 @@ mod tests {
                 let peers = all.iter().filter(|s| s.as_str() != *me);
                 let view = View { peers: peers.map(|s| (s.clone(), peer(heard(s)))).collect() };
                 let (now, end) = (Timestamp(5), Some(Timestamp(10)));
-                let input = Input { me: &(*me).into(), voters: &all, view: &view, lease_end: end, now };
+                let input = Input {
+                    me: &(*me).into(),
+                    voters: &all,
+                    view: &view,
+                    lease_end: end,
+                    now,
+                    tie_break: None,
+                };
                 if decide(&input) == Verdict::Stay {
                     stay.push(*me);
                 }
@@ -121,7 +137,8 @@ mod tests {
 
     fn peer(heard: bool) -> PeerView {
         let state = if heard { PathState::Normal } else { PathState::Error };
-        let path = PathView { state, latency: Duration::ZERO, loss_percent: 0, since: crate::time::Timestamp(0) };
+        let path =
+            PathView { state, latency: Duration::ZERO, loss_percent: 0, since: crate::time::Timestamp(0) };
         PeerView { gossip: GossipState::Alive, paths: BTreeMap::from([("lan".into(), path)]) }
     }
 
@@ -150,9 +167,21 @@ mod tests {
             view: &view,
             lease_end: Some(Timestamp(10)),
             now: Timestamp(now),
+            tie_break: None,
         };
         assert!(matches!(decide(&at(9)), Verdict::Wait { until: Timestamp(10), .. }));
         assert!(matches!(decide(&at(10)), Verdict::StandDown { .. }));
+    }
+
+    #[test]
+    fn one_of_two_says_that_it_waits_for_the_tie_break() {
+        let (me, view) = (ServerName::from("A"), View::default());
+        let voters = BTreeSet::from([me.clone(), "B".into()]);
+        let (lease_end, now) = (Some(Timestamp(10)), Timestamp(5));
+        let input =
+            Input { me: &me, voters: &voters, view: &view, lease_end, now, tie_break: Some("the witness") };
+        let because = Doubt::TieBreak("the witness".into());
+        assert_eq!(decide(&input), Verdict::Wait { until: Timestamp(10), because });
     }
 
     #[test]
@@ -161,7 +190,14 @@ mod tests {
         let voters = BTreeSet::from([me.clone(), "B".into()]);
         let view = View { peers: BTreeMap::from([("B".into(), peer(true))]) };
         let now = Timestamp(11);
-        let input = Input { me: &me, voters: &voters, view: &view, lease_end: Some(Timestamp(10)), now };
+        let input = Input {
+            me: &me,
+            voters: &voters,
+            view: &view,
+            lease_end: Some(Timestamp(10)),
+            now,
+            tie_break: None,
+        };
         assert_eq!(decide(&input), Verdict::StandDown { because: Doubt::NoLease });
     }
 }

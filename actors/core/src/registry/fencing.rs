@@ -19,6 +19,9 @@ pub struct TieBreakNote {
     pub record: Record,
     /// It was found there once: from then on a blank place is a lost record (R17).
     pub made: bool,
+    /// Where; empty while there is no register.
+    #[serde(default)]
+    pub place: String,
 }
 
 /// The fencing of one server: the last one, and how far it is. At most one at a time.

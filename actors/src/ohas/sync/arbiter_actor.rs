@@ -54,7 +54,7 @@ impl Actor for ArbiterActor {
             return Ok(()); // not a member yet, or not any more
         }
         let (view, now) = (context.view.borrow().clone(), context.ports.clock.now());
-        let verdict = decide(&Input { me: context.me(), voters: &voters, view: &view, lease_end, now });
+        let verdict = decide(&Input { me: context.me(), voters: &voters, view: &view, lease_end, now, tie_break: None });
         let kind = std::mem::discriminant(&verdict);
         if state.last.replace(kind) == Some(kind) {
             return Ok(());

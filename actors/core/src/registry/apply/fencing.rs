@@ -12,8 +12,13 @@ use crate::{
 };
 
 impl Change<'_> {
-    /// R15: numbers only grow; a record that has been made stays made.
-    pub(super) fn note_tie_break(&mut self, record: &Record, made: bool) -> Result<(), Refusal> {
+    /// R15: numbers only grow; a record that has been made stays made where it is.
+    pub(super) fn note_tie_break(
+        &mut self,
+        record: &Record,
+        made: bool,
+        place: &str,
+    ) -> Result<(), Refusal> {
         if self.state.lineage.as_ref() != Some(&record.lineage) {
             return Err(Refusal::OtherLineage(Some(record.lineage.clone())));
         }
@@ -23,8 +28,9 @@ impl Change<'_> {
             let (known, named) = (known.value.record.number, record.number);
             return Err(Refusal::OlderRecord { known, named });
         }
-        let made = made || self.state.tie_break.as_ref().is_some_and(|known| known.value.made);
-        let note = TieBreakNote { record: record.clone(), made };
+        let known = self.state.tie_break.as_ref().map(|known| &known.value);
+        let made = made || known.is_some_and(|known| known.made && known.place == place);
+        let note = TieBreakNote { record: record.clone(), made, place: place.to_owned() };
         if self.state.tie_break.as_ref().is_none_or(|known| known.value != note) {
             self.state.tie_break = Some(self.renewed(note, Key::TieBreak, |s| s.tie_break.as_ref()));
         }
