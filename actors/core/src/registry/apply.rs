@@ -76,7 +76,7 @@ impl Change<'_> {
                 self.server_gone(server, *incarnation, proposal.reason.as_ref())
             }
             Command::ServerStopped { server, incarnation } => self.server_stopped(server, *incarnation),
-            Command::NoteTieBreak { record, made } => self.note_tie_break(record, *made),
+            Command::NoteTieBreak { record, made, place } => self.note_tie_break(record, *made, place),
             Command::RequestFence { server, incarnation, because } => {
                 self.request_fence(server, *incarnation, because)
             }

@@ -244,6 +244,9 @@ pub enum Command {
         record: Record,
         /// It was read back.
         made: bool,
+        /// Where it is kept; empty while there is no register.
+        #[serde(default)]
+        place: String,
     },
     /// A server should be fenced.
     RequestFence {
@@ -596,8 +599,8 @@ impl fmt::Display for Command {
             Self::CountRetry { resource, server, .. } => write!(f, "{resource} retried on {server}"),
             Self::Steady { resource, .. } => write!(f, "{resource} is steady"),
             Self::Finally { resource, action, .. } => write!(f, "final action of {resource}: {action:?}"),
-            Self::NoteTieBreak { record, made: true } => write!(f, "the tie-break record says {record}"),
-            Self::NoteTieBreak { record, made: false } => {
+            Self::NoteTieBreak { record, made: true, .. } => write!(f, "the tie-break record says {record}"),
+            Self::NoteTieBreak { record, made: false, .. } => {
                 write!(f, "the tie-break record shall say {record}")
             }
             Self::RequestFence { server, incarnation, .. } => {
