@@ -1,12 +1,12 @@
 //! From the checked draft to the types that the cluster keeps.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use tasuki_core::{
     config::{
         ClusterConfig, ClusterSettings, FloatingIpConfig, GroupConfig, HeartbeatPath, MonitorConfig,
         MonitorKind, Network, NetworkUse, PoolConfig, RecoveryConfig, RecoveryTarget, ResourceConfig,
-        ResourceDefinition, ResourceKind, ServerConfig,
+        ResourceDefinition, ResourceKind, Role, ServerConfig, TieBreak, Votes,
     },
     ids::{NetworkName, PoolName, ResourceName, ServerName},
 };
@@ -15,7 +15,7 @@ use toml::Spanned;
 use crate::{
     draft::{
         DefinitionDraft, Draft, FloatingIpDraft, GroupDraft, KindDraft, MonitorDraft, MonitorKindDraft, Name,
-        Placed, PoolDraft, ResourceDraft,
+        Placed, PoolDraft, ResourceDraft, WitnessDraft, WitnessKind,
     },
     net::bits,
     scripts::Owner,
@@ -28,6 +28,8 @@ pub(crate) type ScriptSpans = BTreeMap<(Owner, &'static str), Span>;
 
 /// The configuration. `None` when something is missing that the reader must have reported.
 pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
+    let numbers = draft.numbers();
+    let witness_kinds: Vec<WitnessKind> = draft.witnesses.iter().map(|one| draft.kind_of(one)).collect();
     let cluster = draft.cluster?;
     let mut networks = BTreeMap::new();
     for network in draft.networks {
@@ -38,14 +40,14 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
     let lan = |name: String| HeartbeatPath::Lan { network: NetworkName::new(name) };
     let heartbeats = draft.heartbeats.into_iter().map(|h| Some(lan(h.network?.into_inner())));
     let mut servers = BTreeMap::new();
-    for (number, server) in (1u32..).zip(draft.servers) {
+    for (number, server) in numbers.into_iter().zip(draft.servers) {
         let addresses = server.addresses.into_iter();
         let addresses = addresses
             .map(|(network, address)| Some((NetworkName::new(network.into_inner()), address?.into_inner())))
             .collect::<Option<_>>()?;
         let value = ServerConfig {
             role: Default::default(),
-            domain: None,
+            domain: server.domain.map(Spanned::into_inner),
             fencing: Vec::new(),
             number,
             comment: server.comment,
@@ -53,8 +55,13 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         };
         servers.insert(ServerName::new(server.name?.into_inner()), value);
     }
+    for (witness, kind) in draft.witnesses.into_iter().zip(witness_kinds) {
+        let number = servers.values().map(|server| server.number).max().unwrap_or_default() + 1;
+        let (name, value) = assemble_witness(witness, kind, number, &networks)?;
+        servers.insert(name, value);
+    }
     let settings = ClusterSettings {
-        votes: Default::default(),
+        votes: Votes { tie_break: witness_as_tie_break(&servers), ..Votes::default() },
         fences: BTreeMap::new(),
         on_hang: Default::default(),
         name: cluster.name?.into_inner(),
@@ -90,6 +97,55 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
     let pools = draft.pools.into_iter().map(assemble_pool).collect::<Option<_>>()?;
     let types = types::configs(&draft.types);
     Some((ClusterConfig { settings, servers, groups, types, pools, resources, monitors }, spans))
+}
+
+/// A witness, with each address on the network that it belongs to. One that belongs to none is
+/// reached by way of routers, and carries no heartbeats.
+fn assemble_witness(
+    witness: WitnessDraft,
+    kind: WitnessKind,
+    number: u32,
+    networks: &BTreeMap<NetworkName, Network>,
+) -> Option<(ServerName, ServerConfig)> {
+    if !witness.complete {
+        return None;
+    }
+    let mut addresses: BTreeMap<NetworkName, IpAddr> = BTreeMap::new();
+    for address in witness.addresses.into_iter().map(Spanned::into_inner) {
+        let on = networks
+            .iter()
+            .find(|(name, network)| network.contains(address) && !addresses.contains_key(*name));
+        let outside = (1..).map(outside).find(|name| !addresses.contains_key(name));
+        addresses.insert(on.map(|(name, _)| name.clone()).or(outside)?, address);
+    }
+    let port = witness.port;
+    let config = ServerConfig {
+        number,
+        comment: witness.comment,
+        addresses,
+        role: match kind {
+            WitnessKind::Voter => Role::Voter { port },
+            WitnessKind::Register => Role::Register { port },
+        },
+        domain: witness.domain,
+        fencing: Vec::new(),
+    };
+    Some((ServerName::new(witness.name?.into_inner()), config))
+}
+
+/// A network that no `[[network]]` can be called: where an address is that belongs to none.
+fn outside(number: u32) -> NetworkName {
+    NetworkName::new(if number == 1 { "@outside".to_owned() } else { format!("@outside-{number}") })
+}
+
+/// Two servers and a witness with a record: nothing more needs to be said.
+pub(crate) fn witness_as_tie_break(servers: &BTreeMap<ServerName, ServerConfig>) -> TieBreak {
+    let voters = servers.values().filter(|server| server.role.may_vote()).count();
+    let mut registers = servers.iter().filter(|(_, server)| !server.role.may_vote());
+    match (voters, registers.next(), registers.next()) {
+        (2, Some((witness, _)), None) => TieBreak::Witness { witness: witness.clone() },
+        _ => TieBreak::None,
+    }
 }
 
 /// Remembers where the commands of a resource stand.

@@ -31,6 +31,7 @@ pub(crate) struct Draft {
     pub(crate) cluster: Option<ClusterDraft>,
     pub(crate) networks: Vec<NetworkDraft>,
     pub(crate) servers: Vec<ServerDraft>,
+    pub(crate) witnesses: Vec<WitnessDraft>,
     pub(crate) heartbeats: Vec<HeartbeatDraft>,
     pub(crate) types: Vec<TypeDraft>,
     pub(crate) pools: Vec<PoolDraft>,
@@ -40,6 +41,15 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
+    /// The servers' numbers: as given, else one more than the server's before it in the file.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        let next = |last: &mut u32, server: &ServerDraft| {
+            *last = server.number.as_ref().map_or(last.saturating_add(1), |number| *number.get_ref());
+            Some(*last)
+        };
+        self.servers.iter().scan(0, next).collect()
+    }
+
     /// Every resource, of groups and outside of them, with the pools that its servers come from.
     pub(crate) fn resources(&self) -> impl Iterator<Item = (&[Name], &ResourceDraft)> {
         let groups = self.groups.iter();
@@ -57,10 +67,13 @@ pub(crate) struct ClusterDraft {
     pub(crate) startup_wait: Duration,
     pub(crate) port: u16,
     pub(crate) heartbeat_port: u16,
+    /// The short form of a `[[witness]]`.
+    pub(crate) witness: Option<WitnessDraft>,
 }
 
 pub(crate) struct NetworkDraft {
     pub(crate) name: Option<Name>,
+    pub(crate) span: Span,
     pub(crate) subnet: Option<Subnet>,
     pub(crate) uses: Vec<NetworkUse>,
 }
@@ -69,8 +82,31 @@ pub(crate) struct ServerDraft {
     pub(crate) name: Option<Name>,
     pub(crate) span: Span,
     pub(crate) comment: String,
+    /// Its position in the file when not given.
+    pub(crate) number: Option<Spanned<u32>>,
+    pub(crate) domain: Option<Name>,
     /// Network and address there.
     pub(crate) addresses: Vec<(Name, Option<Spanned<IpAddr>>)>,
+}
+
+/// A member that runs no groups.
+pub(crate) struct WitnessDraft {
+    pub(crate) name: Option<Name>,
+    pub(crate) span: Span,
+    pub(crate) comment: String,
+    pub(crate) addresses: Vec<Spanned<IpAddr>>,
+    /// It has addresses, and all of them could be read.
+    pub(crate) complete: bool,
+    pub(crate) port: u16,
+    pub(crate) kind: Option<Spanned<WitnessKind>>,
+    pub(crate) domain: Option<String>,
+}
+
+/// What a witness does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WitnessKind {
+    Voter,
+    Register,
 }
 
 pub(crate) struct HeartbeatDraft {

@@ -80,6 +80,12 @@ codes! {
     BadMonitor = "1025",
     /// Something that others need cannot be deleted.
     StillNeeded = "1026",
+    /// A witness where a server is needed.
+    NotAServer = "1060",
+    /// A witness that cannot be what it is configured to be.
+    BadWitness = "1061",
+    /// Warning: a witness that nobody asks.
+    IdleWitness = "1062",
     /// Warning: only one heartbeat path.
     OneHeartbeatPath = "1050",
     /// Warning: a voter that adds nothing.
@@ -96,6 +102,8 @@ codes! {
     BoundToServer = "1056",
     /// Warning: a dependency on what is not there to be waited for.
     NothingToWaitFor = "1057",
+    /// Warning: no network is set apart for the servers.
+    NoInterconnect = "1770",
 }
 
 impl Code {
@@ -112,6 +120,8 @@ impl Code {
                 | Self::StaysDown
                 | Self::BoundToServer
                 | Self::NothingToWaitFor
+                | Self::NoInterconnect
+                | Self::IdleWitness
         )
     }
 }

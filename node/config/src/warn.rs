@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use tasuki_core::config::ClusterConfig;
+use tasuki_core::config::{ClusterConfig, NetworkUse};
 
 use crate::{
+    check::witnesses,
     draft::{Draft, KindDraft, Name, label},
     problem::{Code, Problem},
     source::{Reading, Span},
@@ -25,10 +26,30 @@ pub(crate) fn warnings(reading: &Reading, draft: &Draft) -> Vec<Problem> {
                 .remedy("add a [[heartbeat]] on a second network"),
         );
     }
+    warnings.extend(no_interconnect(reading, draft));
     warnings.extend(bound_to_servers(reading, draft));
     let last = draft.servers.last().map_or(0..0, |server| server.span.clone());
-    warnings.extend(voters(reading, draft.servers.len(), &last));
+    warnings.extend(voters(reading, draft, &last));
+    warnings.extend(witnesses::idle(reading, draft));
     warnings
+}
+
+/// The servers then talk to each other where clients are.
+fn no_interconnect(reading: &Reading, draft: &Draft) -> Option<Problem> {
+    let first = draft.networks.first()?;
+    let several = draft.servers.len() > 1;
+    let apart = draft.networks.iter().any(|network| network.uses.contains(&NetworkUse::Interconnect));
+    (several && !apart).then(|| {
+        reading
+            .problem(
+                Code::NoInterconnect,
+                &first.span,
+                "no network is an interconnect: traffic between the servers may use the public network",
+            )
+            .found("no network with use = \"interconnect\"")
+            .expected("a private network that the servers have to themselves")
+            .remedy("add a [[network]] with use = \"interconnect\", and a [[heartbeat]] on it")
+    })
 }
 
 /// Settings for single servers, where the servers come from pools and change.
@@ -67,8 +88,23 @@ fn bound_to_servers(reading: &Reading, draft: &Draft) -> Vec<Problem> {
     warnings
 }
 
-fn voters(reading: &Reading, servers: usize, last: &Span) -> Option<Problem> {
-    match servers {
+fn voters(reading: &Reading, draft: &Draft, last: &Span) -> Option<Problem> {
+    let last = draft.witnesses.last().map_or(last, |witness| &witness.span);
+    let votes = draft.votes();
+    match votes {
+        2 if draft.registers().next().is_some() => None,
+        // The witness would make things worse: without it, one server needs nobody.
+        2 if draft.servers.len() == 1 => Some(
+            reading
+                .problem(
+                    Code::EvenVoters,
+                    last,
+                    "one server and a voting witness: when EITHER of them is lost, everything stops",
+                )
+                .found("one server, one voting witness")
+                .expected("one server alone, or two servers with one witness")
+                .remedy("take the witness out, or add a second server"),
+        ),
         2 => Some(
             reading
                 .problem(
@@ -78,8 +114,8 @@ fn voters(reading: &Reading, servers: usize, last: &Span) -> Option<Problem> {
                      GUESSES, and no group runs until both are back",
                 )
                 .found("two servers, no tie-break")
-                .expected("three servers")
-                .remedy("add a third server; it need not run any group"),
+                .expected("a tie-break, or a third voter")
+                .remedy("add a [[witness]] on a third machine, or a third server; it need not run any group"),
         ),
         4 => Some(
             reading
@@ -88,11 +124,20 @@ fn voters(reading: &Reading, servers: usize, last: &Span) -> Option<Problem> {
                     last,
                     "an even number of voters survives no more losses than one less",
                 )
-                .found("4 servers: one may be lost, as with 3")
-                .expected("an odd number of servers")
+                .found(found_four(draft))
+                .expected("an odd number of voters")
                 .remedy("add a fifth server, or keep the fourth only for the groups that it runs"),
         ),
         _ => None,
+    }
+}
+
+fn found_four(draft: &Draft) -> String {
+    let servers = draft.servers.len();
+    match draft.votes() - servers {
+        0 => format!("{servers} servers: one may be lost, as with 3"),
+        1 => format!("{servers} servers and a voting witness: one may be lost, as with 3"),
+        more => format!("{servers} servers and {more} voting witnesses: one may be lost, as with 3"),
     }
 }
 
@@ -101,7 +146,7 @@ fn voters(reading: &Reading, servers: usize, last: &Span) -> Option<Problem> {
 #[must_use]
 pub fn host_warnings(config: &ClusterConfig, watchdog: &Path) -> Vec<Problem> {
     let mut warnings = Vec::new();
-    if !watchdog.exists() && config.servers.len() > 1 {
+    if !watchdog.exists() && config.runners().len() > 1 {
         let message = format!("this machine has no watchdog ({} is missing)", watchdog.display());
         warnings.push(
             Problem::nowhere(Code::NoWatchdog, "", message)

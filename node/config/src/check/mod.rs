@@ -9,6 +9,7 @@ mod monitors;
 mod names;
 mod references;
 pub(crate) mod whole;
+pub(crate) mod witnesses;
 
 use crate::{draft::Draft, source::Reading};
 
@@ -20,6 +21,7 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     references::check(reading, draft);
     addresses::check(reading, draft);
     monitors::check(reading, draft);
+    witnesses::check(reading, draft);
     for group in &draft.groups {
         dependencies::check(reading, group);
     }

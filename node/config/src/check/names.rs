@@ -44,7 +44,9 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     let cluster = draft.cluster.as_ref().and_then(|cluster| cluster.name.as_ref());
     each(reading, "cluster", Rule::HostName, cluster);
     each(reading, "network", Rule::HostName, draft.networks.iter().filter_map(|n| n.name.as_ref()));
-    each(reading, "server", Rule::HostName, draft.servers.iter().filter_map(|s| s.name.as_ref()));
+    let witnesses = draft.witnesses.iter().filter_map(|witness| witness.name.as_ref());
+    let servers = draft.servers.iter().filter_map(|s| s.name.as_ref()).chain(witnesses);
+    each(reading, "server", Rule::HostName, servers);
     each(reading, "group", Rule::Word, draft.groups.iter().filter_map(|g| g.name.as_ref()));
     let members = draft.groups.iter().flat_map(|group| &group.resources);
     let members = members.filter_map(|member| Some((Rule::Word, member.name.as_ref()?)));
@@ -76,6 +78,7 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     }
     let networks = draft.heartbeats.iter().filter_map(|heartbeat| heartbeat.network.as_ref());
     once(reading, networks, "a heartbeat is configured on network");
+    numbers(reading, draft);
     if let Some(server) = draft.servers.get(MOST_SERVERS) {
         let count = draft.servers.len();
         let problem = reading
@@ -87,6 +90,27 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
             .found(format!("{count} servers; this is number {}", MOST_SERVERS + 1))
             .expected(format!("{MOST_SERVERS} servers at most"))
             .remedy("make two clusters");
+        reading.add(problem);
+    }
+}
+
+/// Blocks of voting files and instances of resources go by the servers' numbers.
+fn numbers(reading: &Reading, draft: &Draft) {
+    let mut seen: BTreeMap<u32, &str> = BTreeMap::new();
+    let numbers = draft.numbers();
+    let highest = numbers.iter().max().copied().unwrap_or_default();
+    for (number, server) in numbers.into_iter().zip(&draft.servers) {
+        let name = label(server.name.as_ref());
+        let Some(first) = seen.insert(number, name) else { continue };
+        let span = server.number.as_ref().map_or_else(|| server.span.clone(), |number| number.span());
+        let problem = reading
+            .problem(Code::DuplicateName, &span, format!("server {name} has the number of server {first}"))
+            .found(format!("`{number}`"))
+            .expected("a number of its own")
+            .remedy(format!(
+                "write `number = {}`, and leave the other servers' numbers as they are",
+                highest + 1
+            ));
         reading.add(problem);
     }
 }

@@ -11,7 +11,9 @@ use crate::{
 
 pub(crate) fn check(reading: &Reading, draft: &Draft) {
     let networks = Known::new("network", draft.networks.iter().map(|network| network.name.as_ref()));
-    let servers = Known::new("server", draft.servers.iter().map(|server| server.name.as_ref()));
+    // A witness is not unknown: that it is no server is said elsewhere.
+    let servers = Known::new("server", draft.servers.iter().map(|server| server.name.as_ref()))
+        .but(draft.witnesses.iter().filter_map(|witness| witness.name.as_ref()));
     let pools = draft.pools.iter().map(|pool| pool.name.as_ref());
     let pools = Known::new("server pool", pools).with(FREE).with(GENERIC);
     for server in &draft.servers {
@@ -106,6 +108,8 @@ pub(super) struct Known<'a> {
     /// Some have no readable name, or there are none at all: that is the mistake, it has been
     /// reported, and an unknown name may well be the one that is missing.
     complete: bool,
+    /// Names of something else, with which somebody else finds fault.
+    others: Vec<&'a str>,
 }
 
 impl<'a> Known<'a> {
@@ -113,7 +117,13 @@ impl<'a> Known<'a> {
         let all: Vec<Option<&Name>> = names.collect();
         let names: Vec<&str> = all.iter().flatten().map(|name| name.get_ref().as_str()).collect();
         let complete = !names.is_empty() && names.len() == all.len();
-        Self { kind, names, complete }
+        Self { kind, names, complete, others: Vec::new() }
+    }
+
+    /// But for these, which are not looked for.
+    pub(super) fn but(mut self, others: impl Iterator<Item = &'a Name>) -> Self {
+        self.others = others.map(|name| name.get_ref().as_str()).collect();
+        self
     }
 
     /// With one more, which is there without being defined.
@@ -128,7 +138,7 @@ impl<'a> Known<'a> {
     }
 
     pub(super) fn look_up(&self, reading: &Reading, name: &Name, user: &str) {
-        if self.has(name) || !self.complete {
+        if self.has(name) || !self.complete || self.others.contains(&name.get_ref().as_str()) {
             return;
         }
         let (word, kind) = (name.get_ref().as_str(), self.kind);

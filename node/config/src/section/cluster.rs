@@ -29,9 +29,9 @@ pub(crate) fn read(mut section: Section<'_>) -> ClusterDraft {
         startup_wait: value_or(section.duration("startup_wait"), DEFAULT_STARTUP_WAIT),
         port: port(&section, "port", DEFAULT_PORT),
         heartbeat_port: port(&section, "heartbeat_port", DEFAULT_HEARTBEAT_PORT),
+        witness: super::witness::short(&section),
     };
     let tie_break = "run three servers, or two that stop rather than guess; take the key out";
-    section.unsupported("witness", "a witness as tie-break (`witness`)", tie_break);
     section.unsupported("voting_file", "a voting file as tie-break (`voting_file`)", tie_break);
     section.unsupported("fence", "fencing devices (`fence`)", tie_break);
     section.finish();

@@ -18,6 +18,7 @@ pub(crate) mod resource_type;
 pub(crate) mod server;
 pub(crate) mod types;
 pub(crate) mod web;
+pub(crate) mod witness;
 
 use toml::{Spanned, de::DeTable};
 
@@ -54,9 +55,12 @@ pub(crate) fn read(reading: &Reading, root: &Spanned<DeTable<'_>>) -> Draft {
             .map(|resource| definition::read(resource, &tree))
             .collect(),
         monitors: file.tables("monitor", "[[monitor]]").into_iter().map(monitor::read).collect(),
+        witnesses: file.tables("witness", "[[witness]]").into_iter().map(witness::read).collect(),
         types: Vec::new(),
     };
     draft.types = types;
+    let short = draft.cluster.as_mut().and_then(|cluster| cluster.witness.take());
+    draft.witnesses.extend(short);
     web::read(&file);
     file.finish();
     draft

@@ -11,6 +11,9 @@ use crate::{
     reader::Section,
 };
 
+/// Numbers go on growing while servers come and go.
+const HIGHEST_NUMBER: u32 = 999;
+
 pub(crate) fn read(section: Section<'_>) -> ServerDraft {
     section.need("name", "name = \"…\": the machine's host name, without its domain");
     section.need("addresses", "addresses = { NETWORK = \"ADDRESS\", … }");
@@ -18,6 +21,8 @@ pub(crate) fn read(section: Section<'_>) -> ServerDraft {
         name: section.string("name"),
         span: section.span.clone(),
         comment: section.comment(),
+        number: section.integer("number", 1..=HIGHEST_NUMBER),
+        domain: section.string("domain"),
         addresses: addresses(&section, "addresses", "a table { NETWORK = \"ADDRESS\", … }"),
     };
     if let Some(DeValue::Table(table)) = section.get("addresses").map(Spanned::get_ref)

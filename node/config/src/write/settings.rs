@@ -1,8 +1,8 @@
 //! Settings of the cluster, networks, servers, heartbeats and pools.
 
 use tasuki_core::{
-    config::{ClusterConfig, ClusterSettings, HeartbeatPath, PoolConfig},
-    ids::PoolName,
+    config::{ClusterConfig, ClusterSettings, HeartbeatPath, PoolConfig, Role, ServerConfig},
+    ids::{PoolName, ServerName},
     timing::Timing,
 };
 
@@ -10,9 +10,11 @@ use super::{
     sheet::Sheet,
     text::{list, quoted, quoted_key, texts, time, word},
 };
+use crate::draft::WitnessKind;
 use crate::section::{
     cluster::{DEFAULT_HEARTBEAT_PORT, DEFAULT_PORT, DEFAULT_STARTUP_WAIT, derive},
     network::USES,
+    witness::{DEFAULT_WITNESS_PORT, WITNESS_KINDS},
 };
 
 pub(super) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
@@ -25,8 +27,17 @@ pub(super) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
         sheet.pair("use", if let [only] = &uses[..] { only.clone() } else { list(uses) });
         sheets.push(sheet);
     }
-    for (name, server) in config.servers_by_number() {
+    let mut last = 0;
+    for (name, server) in config.runners() {
         let mut sheet = Sheet::named("[[server]]", name.as_str());
+        // A gap is left by a server that was removed.
+        if server.number != last + 1 {
+            sheet.pair("number", server.number.to_string());
+        }
+        last = server.number;
+        if let Some(domain) = &server.domain {
+            sheet.text("domain", domain);
+        }
         sheet.optional_text("comment", &server.comment);
         let addresses = server.addresses.iter();
         let entry = |(network, address): (&_, &std::net::IpAddr)| {
@@ -36,6 +47,8 @@ pub(super) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
         sheet.table("addresses", addresses.map(entry));
         sheets.push(sheet);
     }
+    let witnesses = config.servers_by_number().into_iter();
+    sheets.extend(witnesses.filter_map(|(name, server)| witness(name, server)));
     for path in &config.settings.heartbeats {
         let (kind, key, value) = match path {
             HeartbeatPath::Lan { network } => ("lan", "network", network.to_string()),
@@ -48,6 +61,27 @@ pub(super) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
         sheets.push(sheet);
     }
     sheets
+}
+
+fn witness(name: &ServerName, server: &ServerConfig) -> Option<Sheet> {
+    let (kind, port) = match server.role {
+        Role::Server => return None,
+        Role::Voter { port } => (WitnessKind::Voter, port),
+        Role::Register { port } => (WitnessKind::Register, port),
+    };
+    let mut sheet = Sheet::named("[[witness]]", name.as_str());
+    sheet.optional_text("comment", &server.comment);
+    let addresses: Vec<String> = server.addresses.values().map(ToString::to_string).collect();
+    match &addresses[..] {
+        [only] => sheet.text("address", only),
+        several => sheet.pair("addresses", texts(several.iter().map(String::as_str))),
+    }
+    sheet.unless(&DEFAULT_WITNESS_PORT.to_string(), "port", port.to_string());
+    sheet.text("kind", word(&WITNESS_KINDS, kind));
+    if let Some(domain) = &server.domain {
+        sheet.text("domain", domain);
+    }
+    Some(sheet)
 }
 
 fn cluster(settings: &ClusterSettings) -> Sheet {
