@@ -62,7 +62,8 @@ pub enum StoreError {
     },
     /// The folder should hold the votes of this server and holds nothing (R23).
     #[error(
-        "TSK-1207: the data folder {} is empty, but {server} has voted before: it must join again under a new Raft id",
+        "TSK-1207: the data folder {} is empty, but {server} has voted before: mount the right disk, or let it join again under a new Raft id: \
+         `tasuki server replace NAME` on a member prints how",
         dir.display()
     )]
     Lost {

@@ -36,7 +36,9 @@ use tasuki_core::config::ClusterConfig;
 use toml::de::DeTable;
 
 pub use check::MOST_SERVERS;
-pub use edit::{Kind, edit_add, edit_define, edit_delete, edit_modify};
+pub use edit::{
+    Kind, NewServer, edit_add, edit_define, edit_delete, edit_modify, edit_server_add, edit_server_remove,
+};
 pub use problem::{Code, ConfigErrors, Problem};
 pub use scripts::check_scripts;
 pub use spell::nearest;

@@ -5,7 +5,8 @@
 use std::{env, fs, path::Path, time::Duration};
 
 use tasuki_config::{
-    Code, ConfigErrors, Kind, edit_add, edit_define, edit_delete, edit_modify, parse, to_toml,
+    Code, ConfigErrors, Kind, NewServer, edit_add, edit_define, edit_delete, edit_modify, edit_server_add,
+    edit_server_remove, parse, to_toml,
 };
 use tasuki_core::config::{
     Cardinality, ClusterConfig, MonitorKind, PlacementPolicy, ResourceKind, Startup, Value, ValueKind,
@@ -262,4 +263,49 @@ fn refusals_name_the_attribute() {
     }
     let expected = fs::read_to_string(&golden).unwrap_or_default();
     assert!(expected == shown, "now:\n{shown}\nUPDATE=1 accepts this");
+}
+
+#[test]
+fn a_server_is_added_behind_all_others_and_removed_without_a_new_number_for_anybody() {
+    let before = cluster();
+    let count = u32::try_from(before.servers.len()).unwrap();
+    let kiki = &before.servers[&"kiki".into()];
+    // The next free addresses of kiki's networks.
+    let addresses = kiki.addresses.iter().map(|(network, address)| {
+        let std::net::IpAddr::V4(address) = address else { panic!("{address}") };
+        let [a, b, c, _] = address.octets();
+        (network.clone(), std::net::IpAddr::from([a, b, c, 77]))
+    });
+    let new = NewServer {
+        name: "nana".to_owned(),
+        addresses: addresses.collect(),
+        domain: Some("cellar".to_owned()),
+        ..NewServer::default()
+    };
+    let added = edit_server_add(&before, &new).unwrap();
+    let nana = &added.servers[&"nana".into()];
+    assert_eq!((nana.number, nana.domain.as_deref()), (count + 1, Some("cellar")));
+    assert_eq!(one(&edit_server_add(&added, &new).unwrap_err()), Code::DuplicateName);
+    assert_eq!(
+        one(&edit_server_add(&before, &NewServer { addresses: Default::default(), ..new }).unwrap_err()),
+        Code::Missing
+    );
+
+    // Whoever is removed from the middle leaves a gap, also in the file.
+    let (gone, _) = added.servers_by_number()[1];
+    let removed = match edit_server_remove(&added, gone) {
+        Ok(removed) => removed,
+        Err(errors) => panic!("{errors}"),
+    };
+    assert!(!to_toml(&removed).contains(&format!("\"{gone}\"")), "{}", to_toml(&removed));
+    assert_eq!(removed.servers[&"nana".into()].number, count + 1);
+    assert_eq!(parse(&to_toml(&removed), "again").unwrap().config, removed);
+
+    // The last of a group's servers is needed.
+    let mut narrow = added.clone();
+    let group = narrow.groups.values_mut().next().unwrap();
+    group.servers = vec!["nana".into()];
+    let errors = edit_server_remove(&narrow, &"nana".into()).unwrap_err();
+    assert_eq!(one(&errors), Code::StillNeeded);
+    assert!(errors.problems()[0].found.as_ref().unwrap().contains("may run nowhere else"), "{errors}");
 }

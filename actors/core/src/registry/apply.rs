@@ -85,7 +85,9 @@ impl Change<'_> {
             }
             Command::ServerFenced { server, incarnation, by } => self.server_fenced(server, *incarnation, by),
             Command::FenceLifted { server } => self.fence_lifted(server),
-            Command::RemoveServer { server } => self.remove_server(server),
+            Command::RemoveServer { server, config } => {
+                self.remove_server(server, config, &proposal.author)
+            }
             Command::ServerLeave { server, after } => self.server_leave(server, *after),
             Command::SetMode { mode } => self.set_mode(*mode),
             Command::StartGroup { group, on } => self.start_group(group, on.as_ref(), proposal),

@@ -607,6 +607,9 @@ impl fmt::Display for Command {
                 write!(f, "server {server} (incarnation {incarnation}) should be fenced")
             }
             Self::FenceTried { server, failed: true, .. } => write!(f, "server {server} could not be fenced"),
+            Self::FenceTried { server, tried, .. } if tried.iter().all(|(_, error)| error.is_none()) => {
+                write!(f, "a fencing device confirmed for server {server}")
+            }
             Self::FenceTried { server, .. } => write!(f, "a fencing device failed for server {server}"),
             Self::ServerFenced { server, incarnation, .. } => {
                 write!(f, "server {server} (incarnation {incarnation}) is fenced")

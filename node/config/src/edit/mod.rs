@@ -4,6 +4,7 @@
 //! The configuration is written as its file, the change is made there, and the result is read with
 //! the very checks that a file gets. Problems name the attribute instead of a line.
 
+mod server;
 mod typed;
 
 use tasuki_core::config::{
@@ -11,6 +12,8 @@ use tasuki_core::config::{
     graph::{Subject, dependents_of},
     type_tree::TypeTree,
 };
+
+pub use server::{NewServer, edit_server_add, edit_server_remove};
 
 use crate::{
     parse_unnumbered,

@@ -17,6 +17,7 @@ pub(crate) fn read(section: Section<'_>) -> NetworkDraft {
     section.need("use", "use = \"public\" or use = \"interconnect\"");
     let draft = NetworkDraft {
         name: section.string("name"),
+        span: section.span.clone(),
         subnet: section.string("subnet").and_then(|text| {
             let error = match parse_subnet(text.get_ref()) {
                 Ok(subnet) => return Some(subnet),

@@ -34,20 +34,35 @@ impl Change<'_> {
     }
 
     pub(super) fn push_config(&mut self, config: &ClusterConfig, author: &Author) -> Result<(), Refusal> {
-        let in_use =
-            |name: &&ServerName| self.state.presence(name).is_some() && !config.servers.contains_key(*name);
-        if let Some(server) = self.state.servers.keys().find(in_use) {
-            return Err(Refusal::ServerInUse(server.clone()));
-        }
+        self.may_leave_out(config, None)?;
         self.set_config(config, author);
         Ok(())
     }
 
-    fn set_config(&mut self, config: &ClusterConfig, author: &Author) {
+    /// Members stay, but for the one that is being removed.
+    pub(super) fn may_leave_out(
+        &self,
+        config: &ClusterConfig,
+        removed: Option<&ServerName>,
+    ) -> Result<(), Refusal> {
+        let in_use = |name: &&ServerName| {
+            let joined = self.state.presence(name).is_some();
+            joined && !config.servers.contains_key(*name) && Some(*name) != removed
+        };
+        match self.state.servers.keys().find(in_use) {
+            Some(server) => Err(Refusal::ServerInUse(server.clone())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn set_config(&mut self, config: &ClusterConfig, author: &Author) {
         self.keep_version(config, author);
         self.set_catalogue(config);
         self.set_monitors(config);
-        if self.state.settings.as_ref().map(|s| &s.value) != Some(&config.settings) {
+        // A server that goes leaves nothing behind that has a revision: the profile's number counts
+        // it as a change of the settings.
+        let fewer = self.state.servers.keys().any(|name| !config.servers.contains_key(name));
+        if fewer || self.state.settings.as_ref().map(|s| &s.value) != Some(&config.settings) {
             let item = self.renewed(config.settings.clone(), Key::Settings, |s| s.settings.as_ref());
             self.state.settings = Some(item);
         }

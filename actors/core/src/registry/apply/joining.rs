@@ -2,9 +2,10 @@
 
 use super::Change;
 use crate::{
+    config::ClusterConfig,
     ids::{Incarnation, Revision, ServerName},
     registry::{
-        Key, Refusal,
+        Author, Key, Refusal,
         command::TokenRefusal,
         state::{Presence, ServerMode, Token},
     },
@@ -59,16 +60,28 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Takes a server out that is down: its store's place in Raft is given up. What its configuration
-    /// says stays until a configuration without it is pushed.
-    pub(super) fn remove_server(&mut self, server: &ServerName) -> Result<(), Refusal> {
-        if self.presence(server)?.up {
+    /// Takes a server out that is down: its store's place in Raft is given up, and the configuration
+    /// is one without it, both at once.
+    pub(super) fn remove_server(
+        &mut self,
+        server: &ServerName,
+        config: &ClusterConfig,
+        author: &Author,
+    ) -> Result<(), Refusal> {
+        let entry = self.state.servers.get(server).ok_or_else(|| Refusal::NoSuchServer(server.clone()))?;
+        if entry.presence.as_ref().is_some_and(|presence| presence.value.up) {
             return Err(Refusal::StillUp(server.clone()));
         }
+        // R13: what it owned may still run there, until somebody has said that it does not.
+        if let Some((group, _)) = self.state.owned_by(server).next() {
+            return Err(Refusal::StillOwned { group: group.clone(), owner: server.clone() });
+        }
+        self.may_leave_out(config, Some(server))?;
         self.touched(Key::Presence(server.clone()));
         if let Some(entry) = self.state.servers.get_mut(server) {
             (entry.presence, entry.fencing) = (None, None);
         }
+        self.set_config(config, author);
         Ok(())
     }
 

@@ -87,3 +87,86 @@ fn r24_a_registry_is_initialised_once() {
     assert_eq!(refusal(&apply(&mut fresh, &stranger)), &Refusal::NoSuchServer("nobody".into()));
     assert_eq!(fresh, State::default());
 }
+
+fn remove(play: &Play, server: &str) -> Command {
+    let config = play.state.config().unwrap().without_server(&server.into()).unwrap();
+    Command::RemoveServer { server: server.into(), config }
+}
+
+#[test]
+fn r13_a_server_leaves_for_good_only_when_it_is_down_and_owns_nothing() {
+    let mut play = Play::web_on_kiki();
+    let command = remove(&play, "kiki");
+    assert_eq!(play.refused(command.clone()), Refusal::StillUp("kiki".into()));
+    play.ok(gone("kiki", 1));
+    play.ok(command);
+    assert!(!play.state.servers.contains_key(&"kiki".into()));
+    let config = play.state.config().unwrap();
+    assert!(config.groups.values().all(|group| !group.servers.contains(&"kiki".into())));
+    assert_eq!(config.servers[&"lala".into()].number, 2, "numbers stay");
+    let again = Command::RemoveServer { server: "kiki".into(), config };
+    assert_eq!(play.refused(again), Refusal::NoSuchServer("kiki".into()));
+}
+
+#[test]
+fn a_removal_takes_no_other_member_out() {
+    let mut play = Play::all_up();
+    play.ok(gone("kiki", 1));
+    let mut config = play.state.config().unwrap().without_server(&"kiki".into()).unwrap();
+    config.servers.remove(&"lala".into());
+    let command = Command::RemoveServer { server: "kiki".into(), config };
+    assert_eq!(play.refused(command), Refusal::ServerInUse("lala".into()));
+    assert!(play.state.presence(&"kiki".into()).is_some(), "a refusal leaves nothing behind");
+}
+
+#[test]
+fn a_server_that_is_needed_stays() {
+    use crate::config::removal::Needs;
+    let play = Play::all_up();
+    let mut config = play.state.config().unwrap();
+    for group in config.groups.values_mut() {
+        group.servers = vec!["kiki".into()];
+    }
+    let needs = config.without_server(&"kiki".into()).unwrap_err();
+    assert!(needs.contains(&Needs::Group(web())), "{needs:?}");
+    config.servers.retain(|name, _| name.as_str() == "kiki");
+    assert!(config.without_server(&"kiki".into()).unwrap_err().contains(&Needs::Cluster));
+}
+
+#[test]
+fn the_profile_gets_a_new_number_when_it_changes_and_only_then() {
+    use crate::config::profile::Profile;
+    let mut play = Play::all_up();
+    let number = |play: &Play| Profile::of(&play.state).unwrap().sequence;
+    let first = number(&play);
+    play.configure_web(|group| group.comment = "other".into());
+    play.ok(gone("momo", 1));
+    assert_eq!(number(&play), first);
+    let changed = play.configure(|config| config.settings.port += 1);
+    assert_eq!(number(&play), changed);
+    let moved =
+        play.configure(|config| config.servers.get_mut(&"lala".into()).unwrap().comment = "r2".into());
+    assert_eq!(number(&play), moved);
+    let command = remove(&play, "momo");
+    let removed = play.ok(command);
+    assert_eq!(number(&play), removed, "a server that goes is a change too");
+}
+
+#[test]
+fn a_profile_brings_a_configuration_up_to_date_and_nothing_else() {
+    use crate::config::profile::Profile;
+    let mut play = Play::all_up();
+    let mut stale = play.state.config().unwrap();
+    stale.groups.clear();
+    play.configure(|config| {
+        config.settings.port = 4711;
+        config.servers.get_mut(&"lala".into()).unwrap().domain = Some("cellar".into());
+    });
+    play.ok(gone("momo", 1));
+    let command = remove(&play, "momo");
+    play.ok(command);
+    Profile::of(&play.state).unwrap().apply_to(&mut stale);
+    let now = play.state.config().unwrap();
+    assert_eq!((&stale.settings, &stale.servers), (&now.settings, &now.servers));
+    assert!(stale.groups.is_empty());
+}
