@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
-    ids::{Incarnation, Lineage, RaftId, Revision, ServerName, Term},
+    ids::{FenceName, Incarnation, Lineage, RaftId, Revision, ServerName, Term},
     membership::view::View,
     reason::Reason,
     registry::{Author, Command, Key, Refusal, State},
@@ -162,6 +162,14 @@ impl NodeHandle {
         body: Bytes,
     ) -> Result<Bytes, PeerError> {
         self.inner.serve_peer(from, method, body).await
+    }
+
+    /// Asks a fencing device, from this server, whether it answers.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn test_fence(&self, device: &FenceName) -> Result<(), String> {
+        crate::ohas::sync::fencing_actor::test_device(self.context(), device).await
     }
 
     /// The live supervision tree as indented text.

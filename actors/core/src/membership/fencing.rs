@@ -263,7 +263,9 @@ pub enum Unfit {
     #[error("the last voters in this server's log are not these two servers")]
     NotThePair,
     /// R19: a fence remembers nothing, so this server does not know what happened before it booted.
-    #[error("this server has not replicated with the other one since it booted: it may lack what the other committed")]
+    #[error(
+        "this server has not replicated with the other one since it booted: it may lack what the other committed"
+    )]
     NotInThisBoot,
     /// No level of the other's devices proves that it is off.
     #[error("no fencing device of the other server proves that it is off")]

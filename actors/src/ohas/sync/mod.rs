@@ -1,6 +1,7 @@
 //! The synchronisation service: heartbeat links, gossip, the lease, the verdict.
 
 pub mod arbiter_actor;
+pub mod fencing_actor;
 pub mod gossip_actor;
 pub mod lease_actor;
 pub mod link_actor;
@@ -9,7 +10,7 @@ pub mod links_actor;
 use std::sync::Arc;
 
 use self::{
-    arbiter_actor::ArbiterActor, gossip_actor::GossipActor, lease_actor::LeaseActor, links_actor::LinksActor,
+    arbiter_actor::ArbiterActor, fencing_actor::FencingActor, gossip_actor::GossipActor, lease_actor::LeaseActor, links_actor::LinksActor,
 };
 use crate::{
     context::Context,
@@ -21,6 +22,7 @@ use crate::{
 pub fn children(context: &Arc<Context>) -> SupervisorSpec {
     let child = |context: &Arc<Context>| context.clone();
     let (a, b, c, d, e) = (child(context), child(context), child(context), child(context), child(context));
+    let fencing = child(context);
     SupervisorSpec {
         name: "sync".into(),
         strategy: Strategy::OneForOne,
@@ -31,6 +33,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
             Child::worker("gossip", move || (GossipActor, c.clone())),
             Child::worker("arbiter", move || (ArbiterActor, d.clone())),
             Child::worker("lease", move || (LeaseActor, e.clone())),
+            Child::worker("fencing", move || (FencingActor, fencing.clone())),
         ],
         clock: context.ports.clock.clone(),
         slot: None,
