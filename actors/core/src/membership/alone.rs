@@ -1,5 +1,5 @@
-//! When one of two servers tries to go on alone, and whether it may without a record (R16, R19,
-//! R21).
+//! When one of two servers tries to go on alone (R16, R20, R21). Whether it may is for the record,
+//! or for the fence.
 //!
 //! The start is a lost quorum: nothing was exchanged with the other server for a while. Silence on
 //! all paths only makes it sooner.
@@ -52,34 +52,6 @@ pub fn claim_delay(mine: Side, other: Side, timing: &Timing) -> Duration {
     if rank(mine) > rank(other) { Duration::ZERO } else { timing.beat * 2 }
 }
 
-/// R19: a fence remembers nothing. It breaks a tie only for one that has exchanged entries with the
-/// other under exactly these two voters since it started: `replicated` is the number under which it
-/// did so last.
-///
-/// # Errors
-/// Why it does not.
-pub fn claim_without_record(own: &OwnLog, replicated: Option<u64>) -> Result<(), NotProven> {
-    match own.configs.as_slice() {
-        [voters] if voters.len() == 2 && voters.contains(&own.me) => {}
-        _ => return Err(NotProven::ChangeUnderWay),
-    }
-    if replicated == Some(own.number) { Ok(()) } else { Err(NotProven::NotReplicated) }
-}
-
-/// Why a server may not go on alone without a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotProven {
-    /// The voters are not exactly these two.
-    #[error("a change of voters is under way")]
-    ChangeUnderWay,
-    /// The other one may have gone on alone before this server started.
-    #[error(
-        "this server has exchanged nothing with the other since it started: the other may have \
-         gone on alone before"
-    )]
-    NotReplicated,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,14 +98,5 @@ mod tests {
             // Since the last exchange: patience, a beat to see it, and an election's time for the rest.
             assert!(light + timing.beat + timing.election_max < timing.lease, "{detect}");
         }
-    }
-
-    #[test]
-    fn r19_a_fence_breaks_a_tie_only_for_one_that_has_replicated_under_these_two() {
-        assert_eq!(claim_without_record(&own(3, &[&[1, 2]]), Some(3)), Ok(()));
-        assert_eq!(claim_without_record(&own(3, &[&[1, 2]]), None), Err(NotProven::NotReplicated));
-        assert_eq!(claim_without_record(&own(4, &[&[1, 2]]), Some(3)), Err(NotProven::NotReplicated));
-        let joint = own(3, &[&[1], &[1, 2]]);
-        assert_eq!(claim_without_record(&joint, Some(3)), Err(NotProven::ChangeUnderWay));
     }
 }

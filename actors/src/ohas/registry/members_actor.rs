@@ -117,7 +117,10 @@ impl Step {
     async fn perform(self, raft: &RaftNode) -> Result<(), String> {
         match self {
             Self::Listen(id, member) => raft.add_learner(id, member).await,
-            Self::Vote(voters) => raft.set_voters(voters, true).await,
+            Self::Vote(voters) => {
+                let since = raft.voters().map_or(0, |last| last.number);
+                raft.set_voters(voters, since + 1, since).await
+            }
             Self::Forget(id, _) => raft.remove_learner(id).await,
         }
     }
@@ -144,7 +147,9 @@ fn next_step(context: &Context, raft: &RaftNode, absences: &mut Absences) -> Opt
     let voters: BTreeSet<RaftId> = members.iter().filter(|(.., votes)| *votes).map(|(id, ..)| *id).collect();
     // A witness presents itself to nobody: it is as good as its copy of the registry.
     let down = |id: &RaftId| {
-        let Some(server) = joined.get(id).and_then(|(_, name)| registry.servers.get(*name)) else { return true };
+        let Some(server) = joined.get(id).and_then(|(_, name)| registry.servers.get(*name)) else {
+            return true;
+        };
         let runs = server.config.value.role.runs_groups();
         runs && server.presence.as_ref().is_some_and(|presence| !presence.value.up)
     };

@@ -1,10 +1,13 @@
 //! The cluster registry: Raft, its members, and this server's own place in it.
 
+mod door;
+mod forge;
 pub mod members_actor;
 pub mod network;
 pub mod presence_actor;
 pub mod raft_actor;
 pub mod raft_node;
+mod serve;
 
 use std::sync::Arc;
 

@@ -14,13 +14,19 @@ use openraft::{
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tasuki_core::{
+    ids::RaftId,
+    membership::gate::{Refused, Standing},
+};
 use tasuki_storage::raft_types::{Member, Registry, Snapshot, SnapshotMeta, Vote};
 
+use super::door::{Answer, Door, Envelope};
 use crate::ports::{PeerAddress, PeerError, PeerMethod, PeerTransport};
 
 /// Makes one connection a peer.
 pub struct Network {
     pub(super) peers: Arc<dyn PeerTransport>,
+    pub(super) door: Arc<Door>,
     pub(super) patience: Patience,
 }
 
@@ -39,6 +45,7 @@ pub struct Patience {
 /// One peer.
 pub struct Connection {
     peers: Arc<dyn PeerTransport>,
+    door: Arc<Door>,
     to: PeerAddress,
     target: u64,
     patience: Patience,
@@ -54,7 +61,13 @@ impl RaftNetworkFactory<Registry> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> Connection {
-        Connection { peers: self.peers.clone(), to: address_of(node), target, patience: self.patience }
+        Connection {
+            peers: self.peers.clone(),
+            door: self.door.clone(),
+            to: address_of(node),
+            target,
+            patience: self.patience,
+        }
     }
 }
 
@@ -66,7 +79,9 @@ impl Connection {
         request: &Q,
         ttl: Duration,
     ) -> Result<A, RPCError<Registry>> {
-        let body = serde_json::to_vec(request).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
+        let from = self.door.speak().map_err(|held| RPCError::Unreachable(Unreachable::new(&held)))?;
+        let envelope = Envelope { from, body: request };
+        let body = serde_json::to_vec(&envelope).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
         let answer = self.peers.call(&self.to, method, Bytes::from(body), ttl).await;
         let answer = answer.map_err(|error| match error {
             PeerError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
@@ -75,7 +90,15 @@ impl Connection {
             }
             PeerError::Refused(_) => RPCError::Network(NetworkError::new(&error)),
         })?;
-        serde_json::from_slice(&answer).map_err(|e| RPCError::Network(NetworkError::new(&e)))
+        let answer: Answer<A> =
+            serde_json::from_slice(&answer).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
+        // One that refuses is tried again, but not as often as one that answers.
+        answer.map_err(|refused| RPCError::Unreachable(Unreachable::new(&self.refused(refused))))
+    }
+
+    fn refused(&self, refused: Refused) -> Refused {
+        self.door.was_refused(RaftId(self.target), refused);
+        refused
     }
 }
 
@@ -89,7 +112,11 @@ impl RaftNetworkV2<Registry> for Connection {
     ) -> Result<AppendEntriesResponse<Registry>, RPCError<Registry>> {
         let patience = if rpc.entries.is_empty() { self.patience.beat } else { self.patience.entries };
         let ttl = option.soft_ttl().max(patience);
-        self.call(PeerMethod::Append, RPCTypes::AppendEntries, &rpc, ttl).await
+        let answer = self.call(PeerMethod::Append, RPCTypes::AppendEntries, &rpc, ttl).await?;
+        if matches!(answer, AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) {
+            self.door.exchanged(RaftId(self.target));
+        }
+        Ok(answer)
     }
 
     async fn vote(
@@ -123,7 +150,8 @@ impl RaftNetworkV2<Registry> for Connection {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Registry>, StreamingError<Registry>> {
-        let body = encode_snapshot(&vote, &snapshot)
+        let from = self.door.speak().map_err(|held| StreamingError::Unreachable(Unreachable::new(&held)))?;
+        let body = encode_snapshot(from, &vote, &snapshot)
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
         let call = self.peers.call(&self.to, PeerMethod::Snapshot, body, option.soft_ttl());
         let answer = tokio::select! {
@@ -132,7 +160,9 @@ impl RaftNetworkV2<Registry> for Connection {
             answer = call => answer,
         };
         let answer = answer.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
-        serde_json::from_slice(&answer).map_err(|e| StreamingError::Network(NetworkError::new(&e)))
+        let answer: Answer<SnapshotResponse<Registry>> =
+            serde_json::from_slice(&answer).map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
+        answer.map_err(|refused| StreamingError::Unreachable(Unreachable::new(&self.refused(refused))))
     }
 
     fn backoff(&self) -> Option<Backoff> {
@@ -142,8 +172,8 @@ impl RaftNetworkV2<Registry> for Connection {
 }
 
 /// Length of the head (8 bytes), the head as JSON, the data.
-fn encode_snapshot(vote: &Vote, snapshot: &Snapshot) -> Result<Bytes, serde_json::Error> {
-    let head = serde_json::to_vec(&(vote, &snapshot.meta))?;
+fn encode_snapshot(from: Standing, vote: &Vote, snapshot: &Snapshot) -> Result<Bytes, serde_json::Error> {
+    let head = serde_json::to_vec(&Envelope { from, body: (vote, &snapshot.meta) })?;
     let mut body = Vec::with_capacity(8 + head.len() + snapshot.snapshot.len());
     body.extend((head.len() as u64).to_be_bytes());
     body.extend(head);
@@ -152,11 +182,12 @@ fn encode_snapshot(vote: &Vote, snapshot: &Snapshot) -> Result<Bytes, serde_json
 }
 
 /// Reads what [`encode_snapshot`] wrote.
-pub(super) fn decode_snapshot(body: &[u8]) -> Result<(Vote, Snapshot), String> {
+pub(super) fn decode_snapshot(body: &[u8]) -> Result<(Standing, Vote, Snapshot), String> {
     let short = || "the snapshot is cut off".to_owned();
     let (length, rest) = body.split_first_chunk::<8>().ok_or_else(short)?;
     let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| short())?;
     let (head, data) = rest.split_at_checked(length).ok_or_else(short)?;
-    let (vote, meta): (Vote, SnapshotMeta) = serde_json::from_slice(head).map_err(|e| e.to_string())?;
-    Ok((vote, Snapshot { meta, snapshot: data.to_vec() }))
+    let head: Envelope<(Vote, SnapshotMeta)> = serde_json::from_slice(head).map_err(|e| e.to_string())?;
+    let (vote, meta) = head.body;
+    Ok((head.from, vote, Snapshot { meta, snapshot: data.to_vec() }))
 }

@@ -7,7 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
-    config::{ClusterConfig, HeartbeatPath},
+    config::{ClusterConfig, HeartbeatPath, TieBreak},
     ids::ServerName,
     registry::{Author, Command},
 };
@@ -72,7 +72,11 @@ impl Actor for RaftActor {
         let store = open(&context.options).await?;
         let (mut state, mut applied) = (store.state.clone(), store.applied.clone());
         let peers = context.ports.peers.clone();
-        let raft = RaftNode::start(context.options.raft_id, &context.timing(), peers, store).await?;
+        let settled = state.borrow().settings.as_ref().map(|settings| settings.value.votes.tie_break.clone());
+        let tie_break = settled.unwrap_or_else(|| context.options.config.settings.votes.tie_break.clone());
+        let tie_break = tie_break != TieBreak::None;
+        let id = context.options.raft_id;
+        let raft = RaftNode::start(id, &context.timing(), peers, store, tie_break).await?;
         if context.options.founder {
             raft.found(member_of(&context.options.config, context.me())).await?;
         }
@@ -107,9 +111,11 @@ impl Actor for RaftActor {
             });
             let _ = me.cast(Stopped(why.await)); // the actor may be stopping itself
         });
+        let kept = raft.clone();
+        let gate = tokio::spawn(async move { kept.keep_gate().await });
         context.raft.send_replace(Some(raft.clone()));
         let found = tokio::spawn(initialise(context.clone()));
-        Ok(State { context, raft, tasks: vec![states, indexes, status, found] })
+        Ok(State { context, raft, tasks: vec![states, indexes, status, gate, found] })
     }
 
     async fn handle(

@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use openraft::{
-    Config, ServerState, SnapshotPolicy,
+    ChangeMembers, Config, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver,
     errors::{ClientWriteError, LinearizableReadError, RaftError},
-    raft::ReadPolicy,
+    raft::{Precondition, ReadPolicy},
 };
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
-    ids::{RaftId, ServerName, Term},
+    ids::{Lineage, RaftId, ServerName, Term},
+    membership::alone::other_of_two,
     registry::{Proposal, Reply},
     timing::Timing,
 };
@@ -26,10 +26,13 @@ use tasuki_storage::{
 
 use tokio::sync::watch;
 
-use super::network::{Network, Patience, address_of, decode_snapshot};
+use super::{
+    door::{Door, number_of},
+    network::{Network, Patience, address_of},
+};
 use crate::{
     handle::RaftStatus,
-    ports::{PeerAddress, PeerError, PeerMethod, PeerTransport},
+    ports::{PeerAddress, PeerTransport},
 };
 
 /// A proposal or a question, sent to whoever leads.
@@ -65,8 +68,9 @@ pub enum FromLeader {
 /// Raft on this server. Cheap to clone.
 #[derive(Clone)]
 pub struct RaftNode {
-    raft: Raft,
-    id: RaftId,
+    pub(super) raft: Raft,
+    pub(super) id: RaftId,
+    pub(super) door: Arc<Door>,
     proposals: Arc<Mutex<HashMap<u128, Answer>>>,
 }
 
@@ -77,7 +81,7 @@ type Answer = watch::Receiver<Option<FromLeader>>;
 const REMEMBERED: Duration = Duration::from_secs(30);
 
 impl RaftNode {
-    /// Starts Raft over a store.
+    /// Starts Raft over a store. With a tie-break, one of two starts on hold.
     ///
     /// # Errors
     /// When the times contradict each other or the store cannot be read.
@@ -86,6 +90,7 @@ impl RaftNode {
         timing: &Timing,
         peers: Arc<dyn PeerTransport>,
         store: OpenStore,
+        tie_break: bool,
     ) -> Result<Self, String> {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
@@ -99,15 +104,23 @@ impl RaftNode {
             replication_lag_threshold: 1000,
             enable_pre_vote: Some(true),
             enable_leader_restore: Some(false), // R2: a leader that restarts is elected again
+            enable_elect: false,                // until its own log was looked at: see `keep_gate`
             ..Config::default()
         };
         let config = config.validate().map_err(|error| error.to_string())?;
         let patience = Patience { retry: timing.beat, beat: timing.election_min, entries: timing.lease };
-        let network = Network { peers, patience };
+        let door = Arc::new(Door::new(id));
+        let network = Network { peers, door: door.clone(), patience };
         let raft = Raft::new(id.0, Arc::new(config), network, store.log.clone(), store.machine.clone())
             .await
             .map_err(|error| error.to_string())?;
-        Ok(Self { raft, id, proposals: Arc::default() })
+        door.follow(raft.metrics());
+        let node = Self { raft, id, door, proposals: Arc::default() };
+        let own = node.own_log(Lineage::new(""));
+        if tie_break && own.as_ref().is_some_and(|own| other_of_two(own).is_some()) {
+            node.door.hold(); // the other one may have gone on alone
+        }
+        Ok(node)
     }
 
     /// Makes this server the only voter of a new registry; nothing when there is one already.
@@ -118,7 +131,7 @@ impl RaftNode {
         match self.raft.is_initialized().await {
             Ok(true) => Ok(()),
             Ok(false) => {
-                let members = BTreeMap::from([(self.id.0, member)]);
+                let members = BTreeMap::from([(self.id.0, Member { generation: 1, ..member })]);
                 self.raft.initialize(members).await.map_err(|error| error.to_string())
             }
             Err(error) => Err(error.to_string()),
@@ -227,36 +240,6 @@ impl RaftNode {
         }
     }
 
-    /// Answers a peer's Raft call.
-    ///
-    /// # Errors
-    /// When the body cannot be read, or Raft has stopped.
-    pub async fn serve_peer(&self, method: PeerMethod, body: &[u8]) -> Result<Bytes, PeerError> {
-        fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, PeerError> {
-            serde_json::from_slice(body).map_err(|error| PeerError::Refused(error.to_string()))
-        }
-        fn write<T: Serialize, E: std::fmt::Display>(answer: Result<T, E>) -> Result<Bytes, PeerError> {
-            let answer = answer.map_err(|error| PeerError::Refused(error.to_string()))?;
-            serde_json::to_vec(&answer)
-                .map(Bytes::from)
-                .map_err(|error| PeerError::Refused(error.to_string()))
-        }
-        match method {
-            PeerMethod::Append => write(self.raft.append_entries(read(body)?).await),
-            PeerMethod::Vote => write(self.raft.vote(read(body)?).await),
-            PeerMethod::PreVote => write(self.raft.pre_vote(read(body)?).await),
-            PeerMethod::TransferLeader => write(self.raft.handle_transfer_leader(read(body)?).await),
-            PeerMethod::Snapshot => {
-                let (vote, snapshot) = decode_snapshot(body).map_err(PeerError::Refused)?;
-                write(self.raft.install_full_snapshot(vote, snapshot).await)
-            }
-            PeerMethod::Propose => {
-                let limit = Duration::from_secs(5);
-                write(Ok::<_, std::convert::Infallible>(self.serve(read(body)?, limit).await))
-            }
-        }
-    }
-
     /// Where a member is reached, by its id.
     #[must_use]
     pub fn member(&self, id: RaftId) -> Option<PeerAddress> {
@@ -281,21 +264,37 @@ impl RaftNode {
         Some(metrics.last_log_index?.saturating_sub(matched))
     }
 
-    /// Takes a member in that only listens.
+    /// Takes a member in that only listens. The number of the membership stays.
     ///
     /// # Errors
     /// When this server does not lead, or another change is under way.
     pub async fn add_learner(&self, id: RaftId, member: Member) -> Result<(), String> {
+        let generation = self.door.voters().map_or(0, |voters| voters.number);
+        let member = Member { generation, ..member };
         self.raft.add_learner(id.0, member, false).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Makes exactly these members voters. Others become learners, or leave when not kept.
+    /// Makes exactly these members voters; others become learners. The new membership has this
+    /// number, in the same entry. The same voters again get only the number.
     ///
     /// # Errors
-    /// When this server does not lead, or another change is under way.
-    pub async fn set_voters(&self, voters: BTreeSet<RaftId>, keep_others: bool) -> Result<(), String> {
-        let voters: BTreeSet<u64> = voters.into_iter().map(|id| id.0).collect();
-        self.raft.change_membership(voters, keep_others).await.map(|_| ()).map_err(|error| error.to_string())
+    /// When this server does not lead, another change is under way, or the voters have changed since
+    /// their membership had the number `since`.
+    pub async fn set_voters(&self, voters: BTreeSet<RaftId>, number: u64, since: u64) -> Result<(), String> {
+        let last = self.raft.with_raft_state(|state| state.membership_state.effective().clone()).await;
+        let last = last.map_err(|error| error.to_string())?;
+        if number_of(&last) != since {
+            return Err("the voters have changed meanwhile".into());
+        }
+        let stamped = last.membership().nodes();
+        let stamped = stamped.map(|(id, member)| (*id, Member { generation: number, ..member.clone() }));
+        let change = ChangeMembers::Batch(vec![
+            ChangeMembers::SetNodes(stamped.collect()),
+            ChangeMembers::ReplaceAllVoters(voters.into_iter().map(|id| id.0).collect()),
+        ]);
+        let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: *last.log_id() };
+        let changed = self.raft.change_membership_if(change, true, [unchanged]).await;
+        changed.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Removes a learner.
@@ -303,7 +302,7 @@ impl RaftNode {
     /// # Errors
     /// When this server does not lead, or another change is under way.
     pub async fn remove_learner(&self, id: RaftId) -> Result<(), String> {
-        let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([id.0]));
+        let gone = ChangeMembers::RemoveNodes(BTreeSet::from([id.0]));
         self.raft.change_membership(gone, true).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
