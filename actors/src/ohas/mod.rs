@@ -5,6 +5,7 @@ pub mod events;
 pub mod registry;
 pub mod sync;
 pub mod sync_monitor_actor;
+pub mod witness;
 
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ use crate::{
 /// The table, in order of start. One for one: a bug in the control plane must not become an
 /// outage. When the limit is exceeded the node ends, and the guard starts a new incarnation.
 pub fn children(context: &Arc<Context>) -> SupervisorSpec {
+    if !context.options.role.runs_groups() {
+        return witness::children(context);
+    }
     let (a, b, c, d, e) =
         (context.clone(), context.clone(), context.clone(), context.clone(), context.clone());
     SupervisorSpec {

@@ -179,7 +179,9 @@ pub fn configured(context: &Context) -> BTreeSet<PathKey> {
     let Some(me) = config.servers.get(context.me()) else { return BTreeSet::new() };
     let mut keys = BTreeSet::new();
     for (server, other) in config.servers.iter().filter(|(server, _)| *server != context.me()) {
-        for path in &config.settings.heartbeats {
+        // A witness that only keeps a record sends no heartbeats.
+        let heartbeats = config.settings.heartbeats.iter();
+        for path in heartbeats.filter(|_| me.role.may_vote() && other.role.may_vote()) {
             let joins_both = match path {
                 HeartbeatPath::Lan { network } => {
                     me.addresses.contains_key(network) && other.addresses.contains_key(network)

@@ -41,7 +41,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
 }
 
 /// One actor a path and peer; they come and go with the configuration.
-fn links_table(context: &Arc<Context>) -> SupervisorSpec {
+pub(super) fn links_table(context: &Arc<Context>) -> SupervisorSpec {
     SupervisorSpec {
         name: "links".into(),
         strategy: Strategy::OneForOne,
