@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use tasuki_core::{
@@ -27,7 +30,7 @@ use crate::{
             monitors::Monitors,
             placement_actor::PlacementMsg,
         },
-        registry::{presence_actor::PresenceMsg, raft_node::RaftNode},
+        registry::{presence_actor::PresenceMsg, raft_node::RaftNode, register::TieBreakDesk},
         sync::{gossip_actor::GossipMsg, lease_actor::LeaseMsg, link_actor::Links},
     },
     ports::Ports,
@@ -105,6 +108,8 @@ pub struct Context {
     pub raft_status: watch::Sender<RaftStatus>,
     /// The end of this server's lease.
     pub lease: watch::Sender<Option<Timestamp>>,
+    /// The tie-break of two, as this server has it.
+    pub tie_break: TieBreakDesk,
     /// This server's leadership, if it leads and may decide.
     pub leading: watch::Sender<Option<Leading>>,
     /// This node's incarnation, if its guard held no lease at its start: of those before it nothing
@@ -116,6 +121,8 @@ pub struct Context {
     pub view: watch::Sender<Arc<View>>,
     /// What happens.
     pub events: broadcast::Sender<Event>,
+    /// When the synchronisation service last moved, in nanoseconds of the boot clock (O9).
+    pub sync_moved: AtomicU64,
     /// What the second monitor says of the synchronisation service and the groups (R8).
     pub healthy: AtomicBool,
     /// This server has left: its node has nothing more to do.

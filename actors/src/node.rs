@@ -1,7 +1,10 @@
 //! One node: the shared context, the root of the tree, and the router of datagrams.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use crate::{
     ohas::{
         self,
         crs::{agents::Agents, groups::Groups, monitors::Monitors},
-        registry::presence_actor::PresenceMsg,
+        registry::{presence_actor::PresenceMsg, register::TieBreakDesk},
         sync::{
             gossip_actor::GossipMsg,
             lease_actor::LeaseMsg,
@@ -61,7 +64,9 @@ pub async fn start(options: NodeOptions, ports: Ports) -> Result<(NodeHandle, Jo
         raft: watch::Sender::new(None),
         raft_status: watch::Sender::new(RaftStatus::default()),
         lease: watch::Sender::new(None),
+        tie_break: TieBreakDesk::default(),
         leading: watch::Sender::new(None),
+        sync_moved: AtomicU64::new(0),
         stopped_before: ports.guard.held_nothing().then_some(options.incarnation),
         incarnation: watch::Sender::new(Incarnation(0)),
         view: watch::Sender::new(Arc::new(View::default())),
@@ -106,7 +111,10 @@ fn cause(error: &SpawnErr) -> String {
 async fn route(context: Arc<Context>, mut incoming: mpsc::Receiver<Datagram>) {
     while let Some(Datagram { from, path, body }) = incoming.recv().await {
         match postcard::from_bytes(&body) {
-            Ok(LinkMessage::Beat { seq, echo, ask }) => {
+            Ok(LinkMessage::Beat { seq, echo, ask, standing }) => {
+                if let Some(raft) = &*context.raft.borrow() {
+                    raft.heard(standing);
+                }
                 if let Some(request) = ask {
                     context.lease_actor.cast(LeaseMsg::Ask(from.clone(), path.clone(), request));
                 }

@@ -7,6 +7,7 @@ pub mod network;
 pub mod presence_actor;
 pub mod raft_actor;
 pub mod raft_node;
+pub mod register;
 mod serve;
 
 use std::sync::Arc;

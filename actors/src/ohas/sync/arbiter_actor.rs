@@ -21,7 +21,7 @@ pub struct ArbiterActor;
 pub struct State {
     context: Arc<Context>,
     last: Option<std::mem::Discriminant<Verdict>>,
-    _follow: [Follow; 2],
+    _follow: [Follow; 3],
 }
 
 impl Actor for ArbiterActor {
@@ -36,7 +36,8 @@ impl Actor for ArbiterActor {
     ) -> Result<State, ActorProcessingErr> {
         let follow = [
             Follow::changes(context.view.subscribe(), me.clone(), || Look),
-            Follow::changes(context.lease.subscribe(), me, || Look),
+            Follow::changes(context.lease.subscribe(), me.clone(), || Look),
+            Follow::changes(context.tie_break.waits.subscribe(), me, || Look),
         ];
         Ok(State { context, last: None, _follow: follow })
     }
@@ -54,7 +55,10 @@ impl Actor for ArbiterActor {
             return Ok(()); // not a member yet, or not any more
         }
         let (view, now) = (context.view.borrow().clone(), context.ports.clock.now());
-        let verdict = decide(&Input { me: context.me(), voters: &voters, view: &view, lease_end, now, tie_break: None });
+        let waits = context.tie_break.waits.borrow().clone();
+        let tie_break = waits.as_deref();
+        let verdict =
+            decide(&Input { me: context.me(), voters: &voters, view: &view, lease_end, now, tie_break });
         let kind = std::mem::discriminant(&verdict);
         if state.last.replace(kind) == Some(kind) {
             return Ok(());

@@ -15,6 +15,7 @@ use tasuki_core::{
     config::{HeartbeatPath, Role},
     ids::{Incarnation, NetworkName, ServerName},
     membership::{
+        gate::Standing,
         lease::{Grant, Request},
         link::{Link, LinkEvent, Pace},
         view::{GossipState, PathState, PathView, PeerView, View},
@@ -24,6 +25,7 @@ use tasuki_core::{
 
 use crate::{
     context::Context,
+    ohas::registry::raft_node::RaftNode,
     supervise::{Child, Slot, SupervisorMsg},
 };
 
@@ -38,6 +40,8 @@ pub enum LinkMessage {
         echo: Option<Echo>,
         /// To the leader: renew my lease. It rides on every path, and costs no datagram of its own.
         ask: Option<Request>,
+        /// What the sender's log has (R15).
+        standing: Standing,
     },
     /// Your lease is renewed.
     Granted(Grant),
@@ -309,7 +313,8 @@ impl State {
         let beat = if HeartbeatPath::is_evidence_only(&self.key.1) {
             LinkMessage::Aside { seq, echo, stopped_before: self.context.stopped_before }
         } else {
-            LinkMessage::Beat { seq, echo, ask: self.context.links.ask_for(&self.key.0) }
+            let standing = self.context.raft.borrow().as_ref().map(RaftNode::standing).unwrap_or_default();
+            LinkMessage::Beat { seq, echo, ask: self.context.links.ask_for(&self.key.0), standing }
         };
         if let Ok(body) = postcard::to_stdvec(&beat) {
             self.context.ports.links.send(&self.key.0, &self.key.1, &body);

@@ -1,16 +1,19 @@
 //! The synchronisation service: heartbeat links, gossip, the lease, the verdict.
 
 pub mod arbiter_actor;
+mod claim;
 pub mod fencing_actor;
 pub mod gossip_actor;
 pub mod lease_actor;
 pub mod link_actor;
 pub mod links_actor;
+pub mod vote_actor;
 
 use std::sync::Arc;
 
 use self::{
-    arbiter_actor::ArbiterActor, fencing_actor::FencingActor, gossip_actor::GossipActor, lease_actor::LeaseActor, links_actor::LinksActor,
+    arbiter_actor::ArbiterActor, fencing_actor::FencingActor, gossip_actor::GossipActor,
+    lease_actor::LeaseActor, links_actor::LinksActor, vote_actor::VoteActor,
 };
 use crate::{
     context::Context,
@@ -22,7 +25,7 @@ use crate::{
 pub fn children(context: &Arc<Context>) -> SupervisorSpec {
     let child = |context: &Arc<Context>| context.clone();
     let (a, b, c, d, e) = (child(context), child(context), child(context), child(context), child(context));
-    let fencing = child(context);
+    let (fencing, vote) = (child(context), child(context));
     SupervisorSpec {
         name: "sync".into(),
         strategy: Strategy::OneForOne,
@@ -31,6 +34,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
             Child::supervisor("links", move || links_table(&a)),
             Child::worker("links_keeper", move || (LinksActor, b.clone())),
             Child::worker("gossip", move || (GossipActor, c.clone())),
+            Child::worker("vote", move || (VoteActor, vote.clone())),
             Child::worker("arbiter", move || (ArbiterActor, d.clone())),
             Child::worker("lease", move || (LeaseActor, e.clone())),
             Child::worker("fencing", move || (FencingActor, fencing.clone())),
