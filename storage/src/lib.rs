@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`registry`] | the Raft log, the vote and the snapshots; opened with [`registry::open`] |
 //! | [`journal`] | the last decisions with their inputs, for `explain` and replay |
+//! | [`votes`] | voting files on shared storage: disk beats, and the tie-break record of two servers |
 //! | [`memory`] | the twin of the log that lives in memory, for tests and simulations |
 //! | [`any_log`] | either of the two logs, as Raft takes it |
 //! | [`raft_types`] | the types that Raft is instantiated with |
@@ -20,6 +21,7 @@ pub mod journal;
 pub mod memory;
 pub mod raft_types;
 pub mod registry;
+pub mod votes;
 
 pub use any_log::OpenStore;
 pub use error::StoreError;
