@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tasuki_core::{
     config::{ExecConfig, FenceConfig, FloatingIpConfig},
     ids::{BootId, Epoch, FenceName, GroupName, Incarnation, NetworkName, ResourceName, ServerName},
-    membership::tie_break::Record,
+    membership::{hang::Watched, tie_break::Record},
     registry::state::AfterStop,
     time::{Timestamp, WallTime},
 };
@@ -109,27 +108,6 @@ pub trait LinkSocket: Send + Sync + 'static {
     fn incoming(&self) -> Option<mpsc::Receiver<Datagram>>;
 }
 
-/// What the guard watches (O9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// The synchronisation service: heartbeats and lease.
-    Sync,
-    /// Its first watcher, a thread of its own.
-    Agent,
-    /// Its second watcher, which covers the gap while the first is started again.
-    Monitor,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sync => "the synchronisation service",
-            Self::Agent => "the synchronisation agent",
-            Self::Monitor => "the second monitor",
-        })
-    }
-}
-
 /// The guard process (see `node/system/src/guard`): it holds the lease's end and stops everything by itself.
 #[async_trait]
 pub trait Guard: Send + Sync + 'static {
@@ -144,11 +122,11 @@ pub trait Guard: Send + Sync + 'static {
     }
     /// This part of the node moves (O9). A guard that hears nothing of a part for a lease takes it
     /// to hang.
-    fn alive(&self, _part: Part) {}
+    fn alive(&self, _part: Watched) {}
     /// A watcher has found that a part of the node hangs: the guard does what the configuration asks
     /// for.
-    fn hangs(&self, part: Part, why: &str) {
-        self.stand_down(&format!("{part} hangs: {why}"));
+    fn hangs(&self, part: Watched, why: &str) {
+        self.stand_down(&format!("{part} {why}"));
     }
     /// Ends the lease now, with nothing left running; returns when the guard has acknowledged it
     /// (R7).

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tasuki_actors::{NodeHandle, NodeOptions, ports::Clock, ports::Ports};
-use tasuki_core::{config::ClusterConfig, ids::NetworkName, timing::Timing};
+use tasuki_core::{config::ClusterConfig, ids::NetworkName};
 use tasuki_system::{guard, layout::Layout, scheduling};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -21,7 +21,7 @@ use crate::{
     edge::{
         grpc::{PeerFleet, ServeError, bind_tcp, bind_uds, routes, serve_tcp, serve_uds},
         peer::{Cuts, GrpcPeers, PeerSettings, UdpLinks, peer_service},
-        system::{SystemAgent, SystemClock, SystemGuard, SystemProber},
+        system::{SystemAgent, SystemClock, SystemGuard, SystemProber, sync_agent},
     },
     identity::{Identity, next_incarnation},
 };
@@ -95,7 +95,8 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let bootstrap = load_bootstrap(data)?;
     let config = bootstrap.config().clone();
     let timing = config.settings.timing.clone();
-    guard.set_times(timing.lease, timing.guard_budget);
+    guard.set_times(&timing, config.settings.on_hang);
+    sync_agent::start(&guard).map_err(|e| NodeError::System("the synchronisation agent", e))?;
 
     let incarnation = next_incarnation(data)?;
     let clock = Arc::new(SystemClock::new().map_err(|e| NodeError::System("the clock", e))?);
@@ -224,9 +225,9 @@ async fn follow_config(
         }
         seen = version;
         let Some(config) = now.config().filter(|config| config != bootstrap.config()) else { continue };
-        let Timing { lease, guard_budget, .. } = config.settings.timing;
-        guard.set_times(lease, guard_budget);
-        agent.set_two_leases(lease * 2);
+        let timing = &config.settings.timing;
+        guard.set_times(timing, config.settings.on_hang);
+        agent.set_two_leases(timing.lease * 2);
         links.set_own(own_addresses(&config, &identity));
         match &mut bootstrap {
             Bootstrap::Found { config: old } | Bootstrap::Join { config: old, .. } => *old = config,

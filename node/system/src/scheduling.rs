@@ -47,6 +47,11 @@ pub fn thread_in_time() -> bool {
     kernel::schedule(Policy::Ordinary).is_ok() && setpriority_process(None, THREAD_NICE).is_ok()
 }
 
+/// Real-time priority for a thread that only watches and shares no lock with others, if permitted.
+pub fn watcher_in_time() -> bool {
+    real_time()
+}
+
 fn may_lock() -> bool {
     geteuid().is_root() || getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft == u64::MAX)
 }

@@ -2,6 +2,7 @@
 
 pub mod alone;
 pub mod fencing;
+pub mod hang;
 pub mod gate;
 pub mod lease;
 pub mod link;

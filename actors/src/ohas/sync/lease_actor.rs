@@ -15,6 +15,7 @@ use tasuki_core::{
     ids::{Incarnation, NetworkName, ServerName, Term},
     membership::{
         fencing::Fences,
+        hang::Watched,
         lease::{Grant, Grantor, GrantorAction, GrantorEvent, Holder, HolderAction, HolderEvent, Request},
         view::{GossipState, PeerView},
     },
@@ -167,6 +168,8 @@ impl Actor for LeaseActor {
 
 impl State {
     fn beat(&mut self, me: &ActorRef<LeaseMsg>) {
+        self.context.ports.guard.alive(Watched::Sync);
+        self.context.sync_moved.store(self.context.ports.clock.now().0, Ordering::Relaxed);
         let healthy = self.context.healthy.load(Ordering::Relaxed);
         self.hold(me, HolderEvent::Beat { healthy });
         self.context.links.beat_all(self.ask.take());

@@ -1,13 +1,18 @@
 //! The guard process, through its socket.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use tasuki_actors::ports::Guard;
-use tasuki_core::{registry::state::AfterStop, time::Timestamp};
+use tasuki_core::{
+    config::OnHang, membership::hang::Watched, registry::state::AfterStop, time::Timestamp, timing::Timing,
+};
 use tasuki_system::{
     clock::ClockWatch,
     guard::{GuardClient, GuardError},
@@ -18,6 +23,8 @@ use tasuki_system::{
 pub struct SystemGuard {
     client: GuardClient,
     clocks: Mutex<ClockWatch>,
+    /// How long a lease lasts, in nanoseconds.
+    lease: AtomicU64,
 }
 
 impl SystemGuard {
@@ -27,13 +34,31 @@ impl SystemGuard {
     /// # Errors
     /// When this process was not started by a guard.
     pub fn connect() -> Result<Self, GuardError> {
-        Ok(Self { client: GuardClient::connect()?, clocks: Mutex::default() })
+        Ok(Self {
+            client: GuardClient::connect()?,
+            clocks: Mutex::default(),
+            lease: AtomicU64::new(u64::MAX),
+        })
     }
 
     /// Tells the guard the times that the cluster is configured for: at the start, and after each
     /// change.
-    pub fn set_times(&self, lease: Duration, guard_budget: Duration) {
-        self.client.set_times(lease, guard_budget);
+    pub fn set_times(&self, timing: &Timing, on_hang: OnHang) {
+        let lease = u64::try_from(timing.lease.as_nanos()).unwrap_or(u64::MAX);
+        self.lease.store(lease, Ordering::Relaxed);
+        self.client.set_times(timing.lease, timing.guard_budget, on_hang);
+    }
+
+    /// How long a lease lasts.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_nanos(self.lease.load(Ordering::Relaxed))
+    }
+
+    /// The guard's socket, for the watcher that shares nothing else with the node.
+    #[must_use]
+    pub fn client(&self) -> GuardClient {
+        self.client.clone()
     }
 
     /// Returns when the guard asks for a clean stop.
@@ -55,6 +80,18 @@ impl Guard for SystemGuard {
 
     fn lease_end(&self) -> Option<Timestamp> {
         self.client.lease_end()
+    }
+
+    fn held_nothing(&self) -> bool {
+        self.client.held_nothing()
+    }
+
+    fn alive(&self, part: Watched) {
+        self.client.alive(part);
+    }
+
+    fn hangs(&self, part: Watched, why: &str) {
+        self.client.hangs(&format!("{part} {why}"));
     }
 
     async fn end_lease(&self) -> Result<(), String> {

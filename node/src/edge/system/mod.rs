@@ -7,6 +7,7 @@ mod fencer;
 mod guard;
 mod prober;
 mod register;
+pub mod sync_agent;
 mod voting_files;
 
 pub use self::{

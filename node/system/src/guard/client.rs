@@ -17,7 +17,7 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::SigSet, signal::Signal},
     unistd::{dup2_stdin, getppid},
 };
-use tasuki_core::{registry::state::AfterStop, time::Timestamp};
+use tasuki_core::{config::OnHang, membership::hang::Watched, registry::state::AfterStop, time::Timestamp};
 use tokio::{
     io::unix::AsyncFd,
     sync::{oneshot, watch},
@@ -61,7 +61,19 @@ struct Shared {
     socket: OwnedFd,
     state: Mutex<State>,
     next_id: AtomicU64,
+    /// The guard held no lease when it started this process.
+    held_nothing: bool,
+    /// When each part last gave a sign of life, and when the guard was last told; boot clock.
+    alive: [Signs; Watched::ALL.len()],
+    /// The guard need not be told more often, in nanoseconds.
+    alive_every: AtomicU64,
     stop: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Signs {
+    given: AtomicU64,
+    told: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +116,15 @@ impl GuardClient {
         let reading = readable(reading).map_err(failed())?;
         let state = Mutex::new(State { lease_end, ending: BTreeMap::new() });
         let (stop, _) = watch::channel(false);
-        let shared = Arc::new(Shared { socket, state, next_id: AtomicU64::new(1), stop });
+        let shared = Arc::new(Shared {
+            socket,
+            state,
+            next_id: AtomicU64::new(1),
+            held_nothing: lease_end.is_none(),
+            alive: Default::default(),
+            alive_every: AtomicU64::new(0),
+            stop,
+        });
         let listener = shared.clone();
         tokio::spawn(async move {
             listener.listen(reading).await;
@@ -114,8 +134,44 @@ impl GuardClient {
     }
 
     /// Tells the guard the times that the cluster is configured for.
-    pub fn set_times(&self, lease: Duration, guard_budget: Duration) {
-        self.shared.insist(&ToGuard::Times { lease, guard_budget });
+    pub fn set_times(&self, lease: Duration, guard_budget: Duration, on_hang: OnHang) {
+        let often = u64::try_from((lease / 10).as_nanos()).unwrap_or(u64::MAX);
+        self.shared.alive_every.store(often, Ordering::Relaxed);
+        self.shared.insist(&ToGuard::Times { lease, guard_budget, on_hang });
+    }
+
+    /// A part of this process moves (O9). Cheap: the guard is told ten times a lease at most.
+    pub fn alive(&self, part: Watched) {
+        let Some(signs) = self.shared.alive.get(part as usize) else { return };
+        let at = clock::now();
+        signs.given.store(at.0, Ordering::Relaxed);
+        let told = Timestamp(signs.told.load(Ordering::Relaxed));
+        let often = Duration::from_nanos(self.shared.alive_every.load(Ordering::Relaxed));
+        // One that the guard has no room for is lost; the next one says as much.
+        if at.since(told) >= often && say(&self.shared.socket, &ToGuard::Alive { part, at }).is_ok() {
+            signs.told.store(at.0, Ordering::Relaxed);
+        }
+    }
+
+    /// When a part last gave a sign of life.
+    #[must_use]
+    pub fn last_alive(&self, part: Watched) -> Option<Timestamp> {
+        let given = self.shared.alive.get(part as usize)?.given.load(Ordering::Relaxed);
+        (given > 0).then_some(Timestamp(given))
+    }
+
+    /// A part of this process hangs: everything is to be stopped, or the machine reset, as
+    /// configured.
+    pub fn hangs(&self, why: &str) {
+        let why: String = why.chars().take(500).collect();
+        self.shared.insist(&ToGuard::Hangs { why });
+    }
+
+    /// Whether the guard held no lease when it started this process: it had made sure that nothing
+    /// of the nodes before it runs.
+    #[must_use]
+    pub fn held_nothing(&self) -> bool {
+        self.shared.held_nothing
     }
 
     /// The lease now ends at `end`.

@@ -13,7 +13,12 @@
 
 use std::{fmt, time::Duration};
 
-use tasuki_core::{registry::state::AfterStop, time::Timestamp};
+use tasuki_core::{
+    config::OnHang,
+    membership::hang::{SignsOfLife, Watched},
+    registry::state::AfterStop,
+    time::Timestamp,
+};
 
 /// Something that happened to the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,20 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A part of the node moved (O9).
+    Alive {
+        /// Which.
+        part: Watched,
+        /// When it said so, which may be a while before it was heard.
+        at: Timestamp,
+    },
+    /// A watcher has found that a part of the node hangs.
+    Hangs {
+        /// What and how.
+        why: String,
+    },
+    /// Everything that the node has said so far was heard.
+    AllHeard,
     /// The node has stopped cleanly.
     Left {
         /// What becomes of the machine.
@@ -75,6 +94,8 @@ pub enum Cause {
     ClockJumped,
     /// The node asked.
     Asked(String),
+    /// A part of the node hangs, or did.
+    Hung(String),
     /// The guard was asked twice to end.
     EndedAtOnce,
     /// The guard started, something runs, and there is no lease for it.
@@ -91,6 +112,7 @@ impl fmt::Display for Cause {
             Self::LeaseEnded => f.write_str("the lease ended without having been renewed"),
             Self::ClockJumped => f.write_str("the clock jumped"),
             Self::Asked(why) => write!(f, "the node asked: {why}"),
+            Self::Hung(why) => write!(f, "the node hangs: {why}"),
             Self::EndedAtOnce => f.write_str("the guard was told twice to end"),
             Self::NoLeaseAtStart => f.write_str("something runs and there is no lease for it"),
             Self::GivenBack => f.write_str("the node gave the lease back"),
@@ -141,6 +163,10 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Decider {
     budget: Duration,
+    /// How long a part of the node may be silent (`misscount`).
+    patience: Duration,
+    on_hang: OnHang,
+    signs: SignsOfLife,
     lease_end: Option<Timestamp>,
     phase: Phase,
     node: Node,
@@ -193,9 +219,12 @@ const RETRY: Duration = Duration::from_millis(5);
 impl Decider {
     /// Before [`Event::Started`].
     #[must_use]
-    pub fn new(budget: Duration) -> Self {
+    pub fn new(budget: Duration, lease: Duration) -> Self {
         Self {
             budget,
+            patience: lease,
+            on_hang: OnHang::default(),
+            signs: SignsOfLife::default(),
             lease_end: None,
             phase: Phase::Serving,
             node: Node::Ended { start_at: Timestamp(u64::MAX) },
@@ -204,9 +233,11 @@ impl Decider {
         }
     }
 
-    /// The budget may change with the cluster's configuration.
-    pub fn set_budget(&mut self, budget: Duration) {
+    /// These may change with the cluster's configuration.
+    pub fn set_times(&mut self, budget: Duration, lease: Duration, on_hang: OnHang) {
         self.budget = budget;
+        self.patience = lease;
+        self.on_hang = on_hang;
     }
 
     /// The lease's end; none once everything has stopped.
@@ -233,7 +264,11 @@ impl Decider {
             Phase::Leaving { until, .. } => Some(*until),
             Phase::Stopping { .. } => Some(now + RETRY),
         };
-        [self.lease_end, start, phase].into_iter().flatten().min()
+        let hang = match self.phase {
+            Phase::Serving => self.signs.next_overdue(self.patience),
+            _ => None,
+        };
+        [self.lease_end, start, phase, hang].into_iter().flatten().min()
     }
 
     /// Takes one event.
@@ -248,6 +283,12 @@ impl Decider {
                 actions.extend(self.stand_down(Cause::Asked(why), now + self.budget));
                 actions
             }
+            Event::Alive { part, at } => self.alive(part, at.min(now), now),
+            Event::Hangs { why } => self.hung(why, now),
+            Event::AllHeard => match self.signs.overdue(now, self.patience) {
+                Some(hang) => self.hung(hang.to_string(), now),
+                None => Vec::new(),
+            },
             Event::ClockJumped if self.lease_end.is_some() => {
                 self.stand_down(Cause::ClockJumped, now + self.budget)
             }
@@ -259,6 +300,26 @@ impl Decider {
             Event::StillRunning => self.still_running(now),
             Event::Tick => self.tick(now),
         }
+    }
+
+    fn alive(&mut self, part: Watched, at: Timestamp, now: Timestamp) -> Vec<Action> {
+        match self.signs.heard(part, at, self.patience) {
+            Some(hang) => self.hung(hang.to_string(), now),
+            None => Vec::new(),
+        }
+    }
+
+    /// What could not move could not watch either: what ran meanwhile cannot be trusted (O9).
+    fn hung(&mut self, why: String, now: Timestamp) -> Vec<Action> {
+        if self.phase != Phase::Serving || !matches!(self.node, Node::Runs { .. }) {
+            return Vec::new();
+        }
+        let mut actions = Vec::new();
+        if self.on_hang == OnHang::Reset {
+            actions.push(Action::Reset { why: why.clone() });
+        }
+        actions.extend(self.stand_down(Cause::Hung(why), now + self.budget));
+        actions
     }
 
     fn started(
@@ -326,6 +387,7 @@ impl Decider {
             Some(more) => (Duration::from_millis(100) * 2_u32.pow(more.min(6))).min(LONGEST_PAUSE),
         };
         self.node = Node::Ended { start_at: now + pause };
+        self.signs.forget();
         match self.phase {
             Phase::Leaving { after, .. } => {
                 self.stop_all(Cause::Leaving, now + self.budget, Then::End { after })
@@ -411,6 +473,7 @@ impl Decider {
             Phase::Serving => match self.node {
                 Node::Ended { start_at } if start_at <= now && !self.ending => {
                     self.node = Node::Runs { since: now };
+                    self.signs.forget();
                     vec![Action::StartNode]
                 }
                 Node::Ended { .. } if self.ending => {
@@ -439,6 +502,7 @@ impl Decider {
     fn stop_all(&mut self, cause: Cause, deadline: Timestamp, then: Then) -> Vec<Action> {
         let mut actions = Vec::new();
         if cause != Cause::GivenBack {
+            self.signs.forget();
             actions.push(Action::KillNode);
         }
         if self.lease_end.is_some() && cause != Cause::GivenBack {

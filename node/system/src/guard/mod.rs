@@ -167,7 +167,7 @@ impl Guard {
         let hands = Hands::new(layout, confinement, boot, options.node_command.clone())
             .map_err(GuardError::io("run folder"))?;
         Ok(Self {
-            decider: Decider::new(options.guard_budget),
+            decider: Decider::new(options.guard_budget, options.lease),
             options,
             hands,
             clock_watch: ClockWatch::new(),
@@ -243,19 +243,21 @@ impl Guard {
         for _ in 0..PACKETS_AT_ONCE {
             let Some(socket) = self.hands.node_socket() else { return };
             let event = match protocol::hear(socket) {
-                Ok(Some(ToGuard::Times { lease, guard_budget })) => {
+                Ok(Some(ToGuard::Times { lease, guard_budget, on_hang })) => {
                     self.options.lease = lease;
                     self.options.guard_budget = guard_budget;
-                    self.decider.set_budget(guard_budget);
+                    self.decider.set_times(guard_budget, lease, on_hang);
                     continue;
                 }
                 Ok(Some(ToGuard::Renew { end })) => Event::Renewed { end },
                 Ok(Some(ToGuard::EndLease { id })) => Event::GivenBack { id },
                 Ok(Some(ToGuard::StandDown { why })) => Event::AskedToStandDown { why },
                 Ok(Some(ToGuard::Reset { why })) => Event::AskedToReset { why },
+                Ok(Some(ToGuard::Alive { part, at })) => Event::Alive { part, at },
+                Ok(Some(ToGuard::Hangs { why })) => Event::Hangs { why },
                 Ok(Some(ToGuard::Leave { after })) => Event::Left { after },
                 Ok(None) => return self.hands.close_socket(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.handle(Event::AllHeard),
                 Err(error) => {
                     tracing::error!(%error, "the node sent nonsense");
                     continue;

@@ -10,6 +10,8 @@ use std::{
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tasuki_core::{
+    config::OnHang,
+    membership::hang::Watched,
     registry::state::AfterStop,
     time::{Timestamp, millis},
 };
@@ -34,6 +36,9 @@ pub enum ToGuard {
         /// What the guard has, after a lease's end, to stop everything.
         #[serde(with = "millis")]
         guard_budget: Duration,
+        /// What becomes of this server when a part of the node hangs.
+        #[serde(default)]
+        on_hang: OnHang,
     },
     /// The lease now ends then.
     Renew {
@@ -52,6 +57,18 @@ pub enum ToGuard {
     },
     /// Reset the machine at once, without stopping anything first.
     Reset {
+        /// For the log.
+        why: String,
+    },
+    /// A part of the node moved at that moment (O9).
+    Alive {
+        /// Which.
+        part: Watched,
+        /// Boot clock.
+        at: Timestamp,
+    },
+    /// A watcher has found that a part of the node hangs.
+    Hangs {
         /// For the log.
         why: String,
     },

@@ -1,6 +1,7 @@
 use super::*;
 
 const BUDGET: Duration = Duration::from_millis(100);
+const LEASE: Duration = Duration::from_millis(800);
 const AFTER: AfterStop = AfterStop::Nothing;
 
 fn at(millis: u64) -> Timestamp {
@@ -9,7 +10,7 @@ fn at(millis: u64) -> Timestamp {
 
 /// A guard whose node runs since 0 with a lease until 800 ms.
 fn serving() -> Decider {
-    let mut guard = Decider::new(BUDGET);
+    let mut guard = Decider::new(BUDGET, LEASE);
     let started = Event::Started { remembered: None, runs: false, old_node: false };
     assert_eq!(guard.on(started, at(0)), [Action::StartNode]);
     assert_eq!(guard.on(Event::Renewed { end: at(800) }, at(1)), [Action::Remember(Some(at(800)))]);
@@ -61,7 +62,7 @@ fn r38_a_clock_jump_ends_the_lease_at_once() {
 
 #[test]
 fn r6_what_runs_goes_on_while_the_lease_of_the_guard_before_lasts() {
-    let mut guard = Decider::new(BUDGET);
+    let mut guard = Decider::new(BUDGET, LEASE);
     let started = Event::Started { remembered: Some(at(500)), runs: true, old_node: false };
     assert_eq!(guard.on(started, at(100)), [Action::StartNode]);
     assert_eq!(guard.lease_end(), Some(at(500)));
@@ -71,7 +72,7 @@ fn r6_what_runs_goes_on_while_the_lease_of_the_guard_before_lasts() {
 #[test]
 fn r10_what_runs_without_a_lease_is_stopped_before_a_node_starts() {
     for remembered in [None, Some(at(50))] {
-        let mut guard = Decider::new(BUDGET);
+        let mut guard = Decider::new(BUDGET, LEASE);
         let started = Event::Started { remembered, runs: true, old_node: true };
         assert_eq!(guard.on(started, at(100)), [Action::KillNode, stop(Cause::NoLeaseAtStart, 200)]);
         assert_eq!(guard.on(Event::AllStopped, at(120)), [Action::Remember(None), Action::StartNode]);
@@ -80,7 +81,7 @@ fn r10_what_runs_without_a_lease_is_stopped_before_a_node_starts() {
 
 #[test]
 fn an_old_node_is_killed_before_another_starts() {
-    let mut guard = Decider::new(BUDGET);
+    let mut guard = Decider::new(BUDGET, LEASE);
     let started = Event::Started { remembered: Some(at(500)), runs: true, old_node: true };
     assert_eq!(guard.on(started, at(100)), [Action::KillNode]);
     assert_eq!(guard.on(Event::Tick, at(110)), []);
@@ -138,7 +139,7 @@ fn a_renewal_that_waited_in_the_socket_counts_as_long_as_it_lasts() {
 
 #[test]
 fn nodes_that_keep_ending_early_are_started_less_often() {
-    let mut guard = Decider::new(BUDGET);
+    let mut guard = Decider::new(BUDGET, LEASE);
     let started = Event::Started { remembered: None, runs: false, old_node: false };
     assert_eq!(guard.on(started, at(1)), [Action::StartNode]);
     for _ in 0..STARTS_AT_ONCE {
@@ -268,4 +269,88 @@ fn r10_without_a_lease_it_is_petted_only_while_nothing_runs() {
     let rule = WatchdogRule { timeout: Duration::from_secs(1), budget: BUDGET, cost: Duration::ZERO };
     assert!(rule.may_pet(at(1), None, false));
     assert!(!rule.may_pet(at(1), None, true));
+}
+
+fn alive(part: Watched, millis: u64) -> Event {
+    Event::Alive { part, at: at(millis) }
+}
+
+/// A guard whose node has a long lease and whose parts were all heard at 100 ms.
+fn watching() -> Decider {
+    let mut guard = serving();
+    guard.on(Event::Renewed { end: at(60_000) }, at(2));
+    for part in Watched::ALL {
+        assert_eq!(guard.on(alive(part, 100), at(100)), []);
+    }
+    guard
+}
+
+fn hung(actions: &[Action]) -> Option<&str> {
+    match actions {
+        [Action::KillNode, Action::Remember(None), Action::StopAll { cause: Cause::Hung(why), .. }] => {
+            Some(why)
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn o9_a_part_that_is_silent_for_misscount_ends_everything_whatever_the_lease() {
+    for part in Watched::ALL {
+        let mut guard = watching();
+        for other in Watched::ALL.into_iter().filter(|other| *other != part) {
+            guard.on(alive(other, 700), at(700));
+        }
+        assert_eq!(guard.next_tick(at(700)), Some(at(900)));
+        assert_eq!(guard.on(Event::AllHeard, at(899)), []);
+        let actions = guard.on(Event::AllHeard, at(900));
+        let why = format!("{part} did not move for 800 ms");
+        assert_eq!(hung(&actions), Some(&why[..]));
+        assert_eq!(guard.on(Event::AllStopped, at(910)), [Action::Remember(None), Action::StartNode]);
+        assert_eq!(guard.on(Event::AllHeard, at(5000)), [], "the new node has said nothing yet");
+    }
+}
+
+#[test]
+fn o9_a_watcher_that_hung_is_noticed_at_the_latest_when_the_hang_ends() {
+    let mut guard = watching();
+    // The guard itself did not run meanwhile, and reads what was said in order.
+    assert_eq!(guard.on(alive(Watched::Sync, 500), at(1500)), []);
+    assert_eq!(guard.on(alive(Watched::Sync, 1200), at(1500)), []);
+    assert!(hung(&guard.on(alive(Watched::Agent, 1400), at(1500))).is_some());
+}
+
+#[test]
+fn o9_a_guard_that_was_late_itself_blames_nobody() {
+    let mut guard = watching();
+    for millis in [600, 1100, 1600, 2100] {
+        for part in Watched::ALL {
+            assert_eq!(guard.on(alive(part, millis), at(2200)), []);
+        }
+    }
+    assert_eq!(guard.on(Event::AllHeard, at(2200)), []);
+}
+
+#[test]
+fn o9_what_a_watcher_found_ends_everything_and_resets_the_machine_where_that_is_configured() {
+    let why = || "the lease actor does not move".to_owned();
+    let mut guard = watching();
+    assert_eq!(hung(&guard.on(Event::Hangs { why: why() }, at(200))), Some(&why()[..]));
+    assert_eq!(guard.on(Event::Hangs { why: why() }, at(201)), [], "once");
+    let mut guard = watching();
+    guard.set_times(BUDGET, LEASE, OnHang::Reset);
+    let actions = guard.on(Event::Hangs { why: why() }, at(200));
+    assert_eq!(actions[0], Action::Reset { why: why() });
+    assert!(hung(&actions[1..]).is_some(), "for where it is not permitted");
+}
+
+#[test]
+fn o9_a_node_that_ends_or_leaves_does_not_hang() {
+    let mut guard = watching();
+    assert_eq!(guard.on(Event::NodeEnded, at(300)), [Action::StartNode]);
+    assert_eq!(guard.on(Event::AllHeard, at(2000)), []);
+    let mut guard = watching();
+    assert_eq!(guard.on(Event::Left { after: AFTER }, at(300)), []);
+    assert_eq!(guard.on(Event::AllHeard, at(1500)), []);
+    assert_eq!(guard.on(alive(Watched::Sync, 1500), at(1500)), []);
 }
