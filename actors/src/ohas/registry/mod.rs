@@ -7,6 +7,7 @@ pub mod network;
 pub mod presence_actor;
 pub mod raft_actor;
 pub mod raft_node;
+mod record;
 pub mod register;
 mod serve;
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
-    ids::{GroupName, Incarnation},
+    ids::{GroupName, Incarnation, ServerName},
     placement::dependency::waits_for,
     registry::{
         Author, Command, State as Registry,
@@ -17,7 +17,10 @@ use tasuki_core::{
 };
 
 use crate::{
-    context::Context, follow::Follow, handle::RegistryError, ohas::sync::lease_actor::LeaseMsg,
+    context::Context,
+    follow::Follow,
+    handle::{RaftStatus, RegistryError},
+    ohas::sync::lease_actor::LeaseMsg,
     propose::propose,
 };
 
@@ -170,13 +173,7 @@ impl State {
 async fn leave(context: &Arc<Context>) {
     let me = context.me().clone();
     let mut registry = context.registry.subscribe();
-    let stopped = || {
-        let state = context.state();
-        // A group that does not stop is stopped by the guard: it does not hold the shutdown up, nor do
-        // those that it would have to stop before.
-        state.owned_by(&me).all(|(name, _)| does_not_stop(&state, name, &mut BTreeSet::new()))
-    };
-    while !stopped() && context.holds_lease() {
+    while !may_go(&context.state(), &me) && context.holds_lease() {
         let _ = tokio::time::timeout(Duration::from_millis(100), registry.changed()).await;
     }
     let whole_cluster = context.state().stops_with_cluster(&me).is_some();
@@ -198,6 +195,9 @@ async fn leave(context: &Arc<Context>) {
     } else if leads {
         hand_leadership_over(context).await;
     }
+    if !whole_cluster {
+        give_vote_up(context).await;
+    }
     if let Some(lease) = context.lease_actor.get() {
         let _ = lease.call(LeaseMsg::HandBack, Some(Duration::from_secs(1))).await;
     }
@@ -216,6 +216,27 @@ async fn leave(context: &Arc<Context>) {
     context.tell("server-stopped", format!("server/{me}"), "has stopped");
 }
 
+/// Whether a server that leaves has nothing more to stop. A group that does not stop is stopped by
+/// the guard: it does not hold the shutdown up, nor do those that it would have to stop before.
+pub(super) fn may_go(state: &Registry, server: &ServerName) -> bool {
+    state.owned_by(server).all(|(name, _)| does_not_stop(state, name, &mut BTreeSet::new()))
+}
+
+/// R22: one of two waits until the leader has narrowed the voters to itself, so that it goes on
+/// without asking the tie-break. Not for ever: then the tie-break is asked.
+async fn give_vote_up(context: &Arc<Context>) {
+    let voters = |status: &RaftStatus| status.voters.clone();
+    let two = |status: &RaftStatus| voters(status).len() == 2 && voters(status).contains(context.me());
+    let mut status = context.raft_status.subscribe();
+    if !two(&status.borrow_and_update()) {
+        return;
+    }
+    let given = status.wait_for(|status| !two(status));
+    if tokio::time::timeout(context.timing().detect * 3, given).await.is_err() {
+        tracing::warn!("this server still votes: the other one will ask the tie-break");
+    }
+}
+
 /// Whether a group failed to stop, or waits for one that did.
 fn does_not_stop(state: &Registry, name: &GroupName, seen: &mut BTreeSet<GroupName>) -> bool {
     let report = state.groups.get(name).and_then(|group| group.report.as_ref());
@@ -228,7 +249,7 @@ fn does_not_stop(state: &Registry, name: &GroupName, seen: &mut BTreeSet<GroupNa
 /// Spares the others an election.
 async fn hand_leadership_over(context: &Arc<Context>) {
     let Some(raft) = context.raft.borrow().clone() else { return };
-    let up = |server: &tasuki_core::ids::ServerName| {
+    let up = |server: &ServerName| {
         context.state().presence(server).is_some_and(|p| p.up && p.mode == ServerMode::Active)
     };
     let mut heirs: Vec<_> = raft
