@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
-    config::{ExecConfig, FenceConfig, FloatingIpConfig},
+    config::{AtLeaseEnd, ExecConfig, FenceConfig, FloatingIpConfig, profile::Profile},
     ids::{BootId, Epoch, FenceName, GroupName, Incarnation, NetworkName, ResourceName, ServerName},
     membership::{hang::Watched, tie_break::Record},
     registry::state::AfterStop,
@@ -153,6 +153,8 @@ pub struct ResourceOrder {
     pub kind: ResourceSpec,
     /// The `CLP_*` variables.
     pub environment: BTreeMap<String, String>,
+    /// What the guard is to do with it when the lease ends: written down at its start.
+    pub at_lease_end: AtLeaseEnd,
 }
 
 /// What an agent starts and stops.
@@ -205,6 +207,19 @@ pub trait ResourceAgent: Send + Sync + 'static {
     async fn running(&self) -> Result<BTreeSet<(GroupName, ResourceName)>, AgentError>;
     /// Stops something that no configuration speaks of any more.
     async fn clean(&self, group: &GroupName, resource: &ResourceName) -> Result<(), AgentError>;
+    /// What the end of a lease may have left here, frozen or running on, with the ownership it is of.
+    async fn left_at_lease_end(&self) -> Result<Vec<(GroupName, ResourceName, Epoch)>, AgentError> {
+        Ok(Vec::new())
+    }
+    /// Ends what the end of a lease has left of this ownership; what is of another one stays.
+    async fn end_left(
+        &self,
+        _group: &GroupName,
+        _resource: &ResourceName,
+        _epoch: Epoch,
+    ) -> Result<(), AgentError> {
+        Ok(())
+    }
 }
 
 /// A program that only looks: a monitor's, or a resource's check.
@@ -370,6 +385,36 @@ pub trait Fencer: Send + Sync + 'static {
     async fn act(&self, order: &FenceOrder) -> Result<(), String>;
 }
 
+/// Keeps this server's copies of the profile.
+#[async_trait]
+pub trait ProfileKeeper: Send + Sync + 'static {
+    /// The profile that was adopted before the node started: it may be newer than the registry as
+    /// applied here, and then holds instead.
+    fn adopted(&self) -> Option<Arc<Profile>>;
+    /// Signs a profile and keeps it, durably.
+    async fn keep(&self, profile: Profile) -> Result<(), String>;
+    /// The newest that was kept, with its signature, for others to adopt.
+    fn kept(&self) -> Option<String>;
+}
+
+/// For a node without copies of the profile.
+pub struct NoProfile;
+
+#[async_trait]
+impl ProfileKeeper for NoProfile {
+    fn adopted(&self) -> Option<Arc<Profile>> {
+        None
+    }
+
+    async fn keep(&self, _profile: Profile) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn kept(&self) -> Option<String> {
+        None
+    }
+}
+
 /// All ports of one node.
 #[derive(Clone)]
 pub struct Ports {
@@ -391,4 +436,6 @@ pub struct Ports {
     pub voting_files: Arc<dyn VotingFiles>,
     /// Fencing devices.
     pub fencer: Arc<dyn Fencer>,
+    /// Copies of the profile.
+    pub profile: Arc<dyn ProfileKeeper>,
 }

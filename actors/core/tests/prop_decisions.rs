@@ -98,6 +98,7 @@ fn config() -> ClusterConfig {
             stop_timeout: Duration::from_secs(1),
             watch: true,
             check: None,
+            read_only: false,
         }),
         ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
     };

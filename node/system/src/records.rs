@@ -11,7 +11,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tasuki_core::ids::{BootId, Epoch, GroupName, ResourceName};
+use tasuki_core::{
+    config::AtLeaseEnd,
+    ids::{BootId, Epoch, GroupName, ResourceName},
+};
 
 use crate::process::ProcessId;
 
@@ -49,6 +52,9 @@ pub struct ExecRecord {
     pub wait: bool,
     /// Its start command.
     pub process: Option<ProcessId>,
+    /// What the guard does with it when the lease ends.
+    #[serde(default)]
+    pub at_lease_end: AtLeaseEnd,
 }
 
 /// A folder of records of one kind.
@@ -131,6 +137,21 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     pub fn clear(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             absent_is_fine(fs::remove_file(entry?.path()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes every record, of any boot, but those of this one that `keep` names.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn clear_but(&self, keep: impl Fn(&GroupName, &ResourceName) -> bool) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let kept = self.parse(&path).ok().flatten();
+            if !kept.is_some_and(|record| keep(&record.group, &record.resource)) {
+                absent_is_fine(fs::remove_file(path))?;
+            }
         }
         Ok(())
     }

@@ -83,6 +83,7 @@ pub fn config() -> ClusterConfig {
             stop_timeout: Duration::from_secs(10),
             watch: false,
             check: None,
+            read_only: false,
         }),
         ..ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(Vec::new())))
     };

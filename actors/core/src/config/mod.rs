@@ -36,7 +36,7 @@ pub use fencing::{FenceConfig, FenceKind};
 pub use monitor::{MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget};
 pub use pool::PoolConfig;
 pub use resource_type::{AttributeConfig, TypeConfig, Value, ValueKind};
-pub use votes::{QuorumLoss, Role, TieBreak, Votes};
+pub use votes::{AtLeaseEnd, QuorumLoss, Role, TieBreak, Votes};
 
 /// A whole cluster definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -429,6 +429,10 @@ pub struct ExecConfig {
     /// How it is looked at while it is online.
     #[serde(default)]
     pub check: Option<CheckConfig>,
+    /// It only reads: where its group's `on_quorum_loss` is `read_only` it runs on without a lease,
+    /// also while somebody else runs the whole group.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// A command that says how a resource does, by its exit code: 0 online, 1 ended, 2 ended as
@@ -461,6 +465,7 @@ impl ExecConfig {
             stop_timeout: Duration::from_secs(1800),
             watch: true,
             check: None,
+            read_only: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who may break a tie between two servers, and where votes are kept besides the servers.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,13 @@ impl Role {
 }
 
 impl ClusterConfig {
+    /// The ports of the members that have one of their own.
+    #[must_use]
+    pub fn own_ports(&self) -> BTreeMap<ServerName, u16> {
+        let servers = self.servers.iter();
+        servers.filter_map(|(name, server)| Some((name.clone(), server.role.port()?))).collect()
+    }
+
     /// The members that may run groups, in order of their number: all but witnesses.
     #[must_use]
     pub fn runners(&self) -> Vec<(&ServerName, &ServerConfig)> {
@@ -120,4 +127,29 @@ pub enum QuorumLoss {
     Freeze,
     /// Only what is marked `read_only` runs on; addresses are dropped.
     ReadOnly,
+}
+
+impl QuorumLoss {
+    /// What becomes of one resource of such a group; `read_only`: it is marked so.
+    #[must_use]
+    pub fn of(self, read_only: bool) -> AtLeaseEnd {
+        match self {
+            Self::Freeze => AtLeaseEnd::Freeze,
+            Self::ReadOnly if read_only => AtLeaseEnd::RunOn,
+            Self::Stop | Self::ReadOnly => AtLeaseEnd::Stop,
+        }
+    }
+}
+
+/// What the guard does with one resource when the lease ends. Addresses are dropped in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtLeaseEnd {
+    /// It is killed.
+    #[default]
+    Stop,
+    /// It is frozen: nothing of it runs until a lease is held again.
+    Freeze,
+    /// It runs on.
+    RunOn,
 }

@@ -38,6 +38,7 @@ fn config(change: impl FnOnce(&mut GroupConfig)) -> ClusterConfig {
         stop_timeout: Duration::from_secs(1),
         watch: true,
         check: None,
+        read_only: false,
     };
     let db = ResourceConfig {
         comment: String::new(),

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tasuki_actors::ports::{AgentError, Probe, ResourceAgent, ResourceOrder, ResourceSpec};
 use tasuki_core::{
     config::{ExecConfig, FloatingIpConfig},
-    ids::{BootId, GroupName, ResourceName},
+    ids::{BootId, Epoch, GroupName, ResourceName},
 };
 use tasuki_system::{
     address::{self, AddressError, AddressSpec, HeldAddress, Loss, Watch, WatchOptions},
@@ -173,6 +173,14 @@ impl ResourceAgent for SystemAgent {
         Ok(running)
     }
 
+    async fn left_at_lease_end(&self) -> Result<Vec<(GroupName, ResourceName, Epoch)>, AgentError> {
+        self.launcher.left_at_lease_end().map_err(exec_error)
+    }
+
+    async fn end_left(&self, group: &GroupName, resource: &ResourceName, epoch: Epoch) -> Result<(), AgentError> {
+        self.launcher.end_left(group, resource, epoch).await.map_err(exec_error)
+    }
+
     async fn clean(&self, group: &GroupName, resource: &ResourceName) -> Result<(), AgentError> {
         self.drop_address(group, resource)?;
         self.launcher.clean(group, resource).await.map_err(exec_error)
@@ -186,6 +194,7 @@ fn program<'a>(order: &'a ResourceOrder, config: &'a ExecConfig) -> Program<'a> 
         epoch: order.epoch,
         config,
         environment: &order.environment,
+        at_lease_end: order.at_lease_end,
     }
 }
 

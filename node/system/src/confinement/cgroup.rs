@@ -116,7 +116,38 @@ pub(super) fn kill(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether the kernel can freeze groups (version 2, Linux 5.2).
+pub(super) fn can_freeze(path: &Path) -> bool {
+    path.join("cgroup.freeze").exists()
+}
+
+/// Nothing in it runs from here on, or soon: see [`wait_until_frozen`].
+pub(super) fn freeze(path: &Path) -> io::Result<()> {
+    fs::write(path.join("cgroup.freeze"), "1")
+}
+
+/// What is in it goes on.
+pub(super) fn thaw(path: &Path) -> io::Result<()> {
+    present(fs::write(path.join("cgroup.freeze"), "0")).map(|_| ())
+}
+
+/// It was told to freeze. A group that is gone was not.
+pub(super) fn is_frozen(path: &Path) -> io::Result<bool> {
+    let told = present(fs::read_to_string(path.join("cgroup.freeze")))?;
+    Ok(told.is_some_and(|text| text.trim() == "1"))
+}
+
+/// Waits until everything in it has stood still, at most until `deadline`; whether that is so.
+pub(super) fn wait_until_frozen(path: &Path, deadline: Timestamp) -> io::Result<bool> {
+    wait_for_event(path, "frozen 1", deadline)
+}
+
 pub(super) fn wait_until_empty(path: &Path, deadline: Timestamp) -> io::Result<bool> {
+    wait_for_event(path, "populated 0", deadline)
+}
+
+/// Waits for a line of `cgroup.events`. In a group that is gone everything has happened.
+fn wait_for_event(path: &Path, wanted: &str, deadline: Timestamp) -> io::Result<bool> {
     let Some(mut events) = present(File::open(path.join("cgroup.events")))? else { return Ok(true) };
     loop {
         // Reading arms the notification: a change after it wakes the poll.
@@ -127,7 +158,7 @@ pub(super) fn wait_until_empty(path: &Path, deadline: Timestamp) -> io::Result<b
             Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => return Ok(true),
             Err(error) => return Err(error),
         }
-        if text.lines().any(|line| line == "populated 0") {
+        if text.lines().any(|line| line == wanted) {
             return Ok(true);
         }
         let Some(millis) = millis_left(deadline) else { return Ok(false) };

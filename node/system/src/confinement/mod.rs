@@ -88,6 +88,15 @@ impl Confinement {
         matches!(self.kind, Kind::Marked)
     }
 
+    /// Whether what runs can be frozen: control groups of a kernel that has the freezer.
+    #[must_use]
+    pub fn can_freeze(&self) -> bool {
+        match &self.kind {
+            Kind::Cgroup(root) => cgroup::can_freeze(root.path()),
+            Kind::Marked => false,
+        }
+    }
+
     /// The place of one resource.
     #[must_use]
     pub fn cell(&self, group: &GroupName, resource: &ResourceName, part: Part) -> Cell {
@@ -224,6 +233,43 @@ impl Cell {
         match &self.kind {
             CellKind::Cgroup(path) => cgroup::members(path),
             CellKind::Marked(tracker) => tracker.members(),
+        }
+    }
+
+    /// Has everything in it stand still; whether it does, at `deadline` at the latest. Where that is
+    /// not so, it may run on: kill it.
+    ///
+    /// # Errors
+    /// When the kernel does not.
+    pub fn freeze(&self, deadline: Timestamp) -> io::Result<bool> {
+        match &self.kind {
+            CellKind::Cgroup(path) => {
+                cgroup::freeze(path)?;
+                cgroup::wait_until_frozen(path, deadline)
+            }
+            CellKind::Marked(_) => Ok(false),
+        }
+    }
+
+    /// Lets what is frozen go on.
+    ///
+    /// # Errors
+    /// When the kernel does not.
+    pub fn thaw(&self) -> io::Result<()> {
+        match &self.kind {
+            CellKind::Cgroup(path) => cgroup::thaw(path),
+            CellKind::Marked(_) => Ok(()),
+        }
+    }
+
+    /// Whether it was told to stand still.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn is_frozen(&self) -> io::Result<bool> {
+        match &self.kind {
+            CellKind::Cgroup(path) => cgroup::is_frozen(path),
+            CellKind::Marked(_) => Ok(false),
         }
     }
 

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::process::Signal;
 use tasuki_core::{
-    config::ExecConfig,
+    config::{AtLeaseEnd, ExecConfig},
     ids::{BootId, Epoch, GroupName, ResourceName},
     time::Timestamp,
 };
@@ -65,6 +65,8 @@ pub struct Program<'a> {
     pub config: &'a ExecConfig,
     /// The `CLP_*` variables.
     pub environment: &'a BTreeMap<String, String>,
+    /// What the guard is to do with it when the lease ends.
+    pub at_lease_end: AtLeaseEnd,
 }
 
 /// Whether a program runs here.
@@ -93,15 +95,20 @@ impl Launcher {
     }
 
     /// Starts a program; returns when it is up: synchronous, when its command has ended with 0;
-    /// asynchronous, as soon as it is executed; its end is told. What is up already stays as it is.
+    /// asynchronous, as soon as it is executed; its end is told. What is up already stays as it is;
+    /// what the guard froze under this ownership goes on, and under another one is killed.
     ///
     /// # Errors
     /// When it is not up; nothing of it runs then, unless the error says so.
     pub async fn start(&self, program: Program<'_>) -> Result<Option<Ended>, ExecError> {
+        let cell = self.cell(&program, Part::Main);
         if let Some(Adoptable::Up(process)) = self.look(&program)? {
+            if cell.is_frozen().map_err(ExecError::io(cell_name(&cell)))? {
+                tracing::info!(group = %program.group, resource = %program.resource, "thawed: goes on");
+                cell.thaw().map_err(ExecError::io(cell_name(&cell)))?;
+            }
             return Ok(self.watch_adopted(&program, process));
         }
-        let cell = self.cell(&program, Part::Main);
         // What an interrupted start left.
         self.kill(&cell).await?;
         let started = self.start_in(&program, &cell).await;
@@ -152,6 +159,10 @@ impl Launcher {
     /// When the stop command failed, or something did not end although it was killed.
     pub async fn stop(&self, program: Program<'_>) -> Result<(), ExecError> {
         let cell = self.cell(&program, Part::Main);
+        // What stands still cannot end by itself.
+        if cell.is_frozen().map_err(ExecError::io(cell_name(&cell)))? {
+            self.kill(&cell).await?;
+        }
         let record = self.records.read(program.group, program.resource);
         let process = record.ok().flatten().and_then(|record| record.content.process);
         // Only while it lives: its number may be another's since.
@@ -169,13 +180,18 @@ impl Launcher {
         self.forget(&program)
     }
 
-    /// Whether a program runs here; what runs is adopted. Starts and stops nothing.
+    /// Whether a program runs here; what runs is adopted. Starts and stops nothing. What stands still
+    /// does not run: a start has it go on, once there is a lease for it.
     ///
     /// # Errors
     /// When that cannot be found out.
     pub fn probe(&self, program: Program<'_>) -> Result<Found, ExecError> {
+        let cell = self.cell(&program, Part::Main);
+        if cell.is_frozen().map_err(ExecError::io(cell_name(&cell)))? {
+            return Ok(Found::Stopped);
+        }
         Ok(match self.look(&program)? {
-            None => Found::Stopped,
+            None | Some(Adoptable::Left) => Found::Stopped,
             Some(Adoptable::Up(process)) => Found::Running(self.watch_adopted(&program, process)),
             Some(Adoptable::Broken(why)) => {
                 let (tell, ended) = oneshot::channel();
@@ -195,6 +211,35 @@ impl Launcher {
         let confined = self.confinement.running().map_err(failed())?;
         let recorded = recorded.into_iter().map(|record| (record.group, record.resource));
         Ok(recorded.chain(confined.into_keys()).collect())
+    }
+
+    /// What a lease's end has left here: frozen, or running on. With the ownership it is of. To be
+    /// asked by a node that has just started, before it starts anything.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn left_at_lease_end(&self) -> Result<Vec<(GroupName, ResourceName, Epoch)>, ExecError> {
+        let records = self.records.all().map_err(ExecError::io("looking for what was left"))?;
+        let left = records.into_iter().filter(|record| record.content.at_lease_end != AtLeaseEnd::Stop);
+        Ok(left.map(|record| (record.group, record.resource, record.epoch)).collect())
+    }
+
+    /// Ends what a lease's end has left of this ownership; what is of another one stays.
+    ///
+    /// # Errors
+    /// When something did not end although it was killed.
+    pub async fn end_left(
+        &self,
+        group: &GroupName,
+        resource: &ResourceName,
+        epoch: Epoch,
+    ) -> Result<(), ExecError> {
+        let record = self.records.read(group, resource).map_err(ExecError::io("record"))?;
+        if record.is_none_or(|record| record.epoch != epoch) {
+            return Ok(());
+        }
+        self.kill(&self.confinement.cell(group, resource, Part::Main)).await?;
+        self.records.remove(group, resource).map_err(ExecError::io("record"))
     }
 
     /// Ends whatever runs of a resource that no configuration speaks of any more.
@@ -265,10 +310,15 @@ impl Launcher {
         let name = || format!("{}/{}", program.group, program.resource);
         let record = self.records.read(program.group, program.resource).map_err(ExecError::io(name()))?;
         let members = self.cell(program, Part::Main).members().map_err(ExecError::io(name()))?;
-        let Some(record) = record.map(|record| record.content) else {
+        let Some(record) = record else {
             let left = "something of it runs that no record speaks of";
             return Ok((!members.is_empty()).then_some(Adoptable::Broken(left)));
         };
+        // Without a lease somebody else may have owned it meanwhile.
+        if record.content.at_lease_end != AtLeaseEnd::Stop && record.epoch != program.epoch {
+            return Ok(Some(Adoptable::Left));
+        }
+        let record = record.content;
         let process = record.process.filter(|process| process.open().is_some());
         Ok(match record.phase {
             Phase::Starting => Some(Adoptable::Broken("its start was interrupted")),
@@ -323,7 +373,16 @@ impl Launcher {
         phase: Phase,
         process: Option<ProcessId>,
     ) -> Result<(), ExecError> {
-        let content = ExecRecord { phase, wait: program.config.wait, process };
+        let at_lease_end = match program.at_lease_end {
+            AtLeaseEnd::Freeze if !self.confinement.can_freeze() => {
+                let (group, resource) = (program.group, program.resource);
+                tracing::error!(%group, %resource, "TSK-1073: nothing can be frozen here; stopped instead");
+                AtLeaseEnd::Stop
+            }
+            AtLeaseEnd::RunOn if self.confinement.is_marked() => AtLeaseEnd::Stop,
+            wish => wish,
+        };
+        let content = ExecRecord { phase, wait: program.config.wait, process, at_lease_end };
         let written = self.records.write(program.group, program.resource, program.epoch, content);
         written.map_err(ExecError::io("record of what runs"))
     }
@@ -340,6 +399,8 @@ enum Adoptable {
     Up(Option<ProcessId>),
     /// Something of it is there, but it is not up.
     Broken(&'static str),
+    /// A lease's end left it, of another ownership.
+    Left,
 }
 
 fn watch_child(mut child: Child, output: Output) -> Ended {

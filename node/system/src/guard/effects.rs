@@ -1,6 +1,7 @@
 //! What the guard does: processes, addresses, files. Nothing here decides.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Write},
@@ -18,13 +19,17 @@ use nix::{
 };
 use rustix::process::{Signal, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
-use tasuki_core::{ids::BootId, time::Timestamp};
+use tasuki_core::{
+    config::AtLeaseEnd,
+    ids::{BootId, GroupName, ResourceName},
+    time::Timestamp,
+};
 
 use super::protocol::{self, GUARD_PID_VARIABLE, SOCKET_VARIABLE, ToNode};
 use crate::{
     address::{self, HeldAddress},
     clock,
-    confinement::{CONFINEMENT_VARIABLE, Confinement},
+    confinement::{CONFINEMENT_VARIABLE, Cell, Confinement, Part},
     layout::Layout,
     process::{self, ProcessId},
     records::{ExecRecord, Records},
@@ -42,6 +47,8 @@ pub(super) struct Hands {
     programs: Records<ExecRecord>,
     addresses: Records<HeldAddress>,
 }
+
+type Name = (GroupName, ResourceName);
 
 #[derive(Debug)]
 struct NodeProcess {
@@ -90,11 +97,37 @@ impl Hands {
         self.lease_file.write_all_at(&text, 0)
     }
 
-    /// Whether something of this server runs. When that cannot be found out, it counts as so.
+    /// Whether something of this server runs that must not without a lease. When that cannot be found
+    /// out, it counts as so.
     pub(super) fn runs(&self) -> bool {
-        self.confinement.running().map_or(true, |running| !running.is_empty())
-            || self.programs.all().map_or(true, |records| !records.is_empty())
+        let left = self.left_at_lease_end();
+        let other = |group: &GroupName, resource: &ResourceName| {
+            !left.contains(&(group.clone(), resource.clone()))
+        };
+        self.confinement.running().map_or(true, |all| all.keys().any(|(group, name)| other(group, name)))
+            || self
+                .programs
+                .all()
+                .map_or(true, |records| records.iter().any(|one| other(&one.group, &one.resource)))
             || self.addresses.all().map_or(true, |records| !records.is_empty())
+    }
+
+    /// What a guard left at a lease's end as its records ask: what stands still, and what may run on.
+    fn left_at_lease_end(&self) -> BTreeSet<Name> {
+        let marked = self.programs.all().unwrap_or_default();
+        let marked = marked.into_iter().filter(|record| match record.content.at_lease_end {
+            AtLeaseEnd::Stop => false,
+            AtLeaseEnd::Freeze => {
+                let cell = self.confinement.cell(&record.group, &record.resource, Part::Main);
+                cell.is_frozen().unwrap_or(false)
+            }
+            AtLeaseEnd::RunOn => self.lease_has_ended(),
+        });
+        marked.map(|record| (record.group, record.resource)).collect()
+    }
+
+    fn lease_has_ended(&self) -> bool {
+        self.remembered().is_none_or(|end| end <= clock::now())
     }
 
     pub(super) fn has_node(&self) -> bool {
@@ -152,12 +185,14 @@ impl Hands {
         self.reap();
     }
 
-    /// Kills what runs, drops the addresses, forgets the records. Whether nothing is left.
-    pub(super) fn stop_all(&mut self, with_node: bool, deadline: Timestamp) -> bool {
+    /// Kills what runs, drops the addresses, forgets the records. Whether nothing is left but, where
+    /// `spare` says so, what its record asks to be frozen or to run on at a lease's end.
+    pub(super) fn stop_all(&mut self, with_node: bool, spare: bool, deadline: Timestamp) -> bool {
         let mut outcomes = Outcomes { all_done: true };
         let cells = self.confinement.cells();
         outcomes.take("find what runs", cells.as_ref().map(|_| ()).map_err(|error| error.kind().into()));
-        let cells = cells.unwrap_or_default();
+        let mut cells = cells.unwrap_or_default();
+        let spared = if spare { self.spare(&mut cells, deadline) } else { BTreeSet::new() };
         for cell in &cells {
             outcomes.take("kill what runs", cell.kill());
         }
@@ -182,10 +217,37 @@ impl Hands {
             for cell in &cells {
                 outcomes.take("remove an empty place", cell.remove());
             }
-            outcomes.take("forget what ran", self.programs.clear());
+            let forgotten = self.programs.clear_but(|group, name| spared.contains(&(group.clone(), name.clone())));
+            outcomes.take("forget what ran", forgotten);
             outcomes.take("forget addresses", self.addresses.clear());
         }
         outcomes.all_done
+    }
+
+    /// Freezes what its record asks to be frozen, and takes it out of `cells`, with what may run on.
+    /// What does not stand still in time stays among those to be killed.
+    fn spare(&self, cells: &mut Vec<Cell>, deadline: Timestamp) -> BTreeSet<Name> {
+        // Killing needs the other half.
+        let patience = clock::now() + deadline.since(clock::now()) / 2;
+        let mut spared = BTreeSet::new();
+        if self.confinement.is_marked() {
+            return spared;
+        }
+        cells.retain(|cell| {
+            let record = self.programs.read(&cell.group, &cell.resource).ok().flatten();
+            let wish = record.map(|record| record.content.at_lease_end).unwrap_or_default();
+            let stays = cell.part == Part::Main
+                && match wish {
+                    AtLeaseEnd::Stop => false,
+                    AtLeaseEnd::Freeze => cell.freeze(patience).unwrap_or(false),
+                    AtLeaseEnd::RunOn => true,
+                };
+            if stays {
+                spared.insert((cell.group.clone(), cell.resource.clone()));
+            }
+            !stays
+        });
+        spared
     }
 
     fn drop_addresses(&self) -> io::Result<()> {

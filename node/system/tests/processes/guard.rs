@@ -52,7 +52,7 @@ pub const TESTS: &[Test] = &[
     ("one_guard_a_data_folder", one_guard),
 ];
 
-const BUDGET: Duration = Duration::from_millis(500);
+pub const BUDGET: Duration = Duration::from_millis(500);
 
 pub fn play(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let data_dir = PathBuf::from(arguments.next().unwrap());
@@ -77,13 +77,13 @@ pub fn play(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// A running guard, killed at the end.
-struct Guard {
+pub struct Guard {
     child: Child,
-    place: Place,
+    pub place: Place,
 }
 
 impl Guard {
-    fn start(place: Place) -> Self {
+    pub fn start(place: Place) -> Self {
         let child = Self::spawn(&place, Stdio::inherit());
         Self { child, place }
     }
@@ -103,15 +103,15 @@ impl Guard {
             .unwrap()
     }
 
-    fn ask(&self, command: &str) -> String {
+    pub fn ask(&self, command: &str) -> String {
         ask(self.place.layout.run_dir(), command)
     }
 
-    fn node(&self) -> i32 {
+    pub fn node(&self) -> i32 {
         self.ask("pid").parse().unwrap()
     }
 
-    fn renew(&self, millis: u64) -> Timestamp {
+    pub fn renew(&self, millis: u64) -> Timestamp {
         Timestamp(self.ask(&format!("renew {millis}")).parse().unwrap())
     }
 
@@ -134,7 +134,7 @@ impl Guard {
     }
 
     /// Kills the guard alone, as a bug or an operator would.
-    fn kill(mut self) -> Place {
+    pub fn kill(mut self) -> Place {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         let place = Place::new(self.place.marked);
@@ -153,7 +153,7 @@ fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
 }
 
-fn has_ended(process: &OwnedFd, patience: PollTimeout) -> bool {
+pub fn has_ended(process: &OwnedFd, patience: PollTimeout) -> bool {
     poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], patience).unwrap() == 1
 }
 

@@ -7,6 +7,7 @@
 mod guard;
 mod node;
 mod programs;
+mod quorum_loss;
 mod support;
 
 use std::{ffi::OsString, panic, process::ExitCode};
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run_tests() -> ExitCode {
-    let tests: Vec<Test> = programs::TESTS.iter().chain(guard::TESTS).copied().collect();
+    let tests: Vec<Test> = programs::TESTS.iter().chain(guard::TESTS).chain(quorum_loss::TESTS).copied().collect();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let has = |flag: &str| words.iter().any(|word| word == flag);
     if has("--list") {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tasuki_core::{
+    config::AtLeaseEnd,
     ids::{Epoch, GroupName, ResourceName},
     registry::state::AfterStop,
 };
@@ -66,17 +67,38 @@ async fn obey(words: &[&str], guard: &GuardClient, launcher: &Launcher) -> Strin
         }
         ["lease"] => format!("{:?}", guard.lease_end().map(|end| end.0)),
         ["start", name, script] => {
-            let config = config(Path::new(script), false);
-            let resource = ResourceName::new(*name);
-            match launcher.start(program(&"g".into(), &resource, &config)).await {
-                Ok(_) => "up".to_owned(),
-                Err(error) => error.to_string(),
-            }
+            start(launcher, name, script, AtLeaseEnd::Stop, 1).await
         }
-        ["probe", name, script] => {
+        // As a group with a policy of its own, under an ownership.
+        ["start", name, script, policy, epoch] => {
+            let at_lease_end = match *policy {
+                "stop" => AtLeaseEnd::Stop,
+                "freeze" => AtLeaseEnd::Freeze,
+                "run-on" => AtLeaseEnd::RunOn,
+                other => panic!("unknown policy {other:?}"),
+            };
+            start(launcher, name, script, at_lease_end, epoch.parse().unwrap()).await
+        }
+        ["stop", name, script] => {
+            let (config, resource) = (config(Path::new(script), false), ResourceName::new(*name));
+            launcher.stop(program(&"g".into(), &resource, &config)).await.unwrap();
+            "stopped".to_owned()
+        }
+        ["left"] => {
+            let left = launcher.left_at_lease_end().unwrap();
+            let left = left.iter().map(|(group, name, epoch)| format!("{group}/{name} {}", epoch.0));
+            left.collect::<Vec<_>>().join(", ")
+        }
+        ["end-left", name, epoch] => {
+            let epoch = Epoch(epoch.parse().unwrap());
+            launcher.end_left(&"g".into(), &ResourceName::new(*name), epoch).await.unwrap();
+            "done".to_owned()
+        }
+        ["probe", name, script, epoch @ ..] => {
             let config = config(Path::new(script), false);
-            let resource = ResourceName::new(*name);
-            match launcher.probe(program(&"g".into(), &resource, &config)).unwrap() {
+            let (group, resource) = ("g".into(), ResourceName::new(*name));
+            let epoch = Epoch(epoch.first().map_or(1, |epoch| epoch.parse().unwrap()));
+            match launcher.probe(Program { epoch, ..program(&group, &resource, &config) }).unwrap() {
                 Found::Running(_) => "running".to_owned(),
                 Found::Stopped => "stopped".to_owned(),
             }
@@ -97,13 +119,24 @@ async fn obey(words: &[&str], guard: &GuardClient, launcher: &Launcher) -> Strin
     }
 }
 
+async fn start(launcher: &Launcher, name: &str, script: &str, policy: AtLeaseEnd, epoch: u64) -> String {
+    let (config, resource) = (config(Path::new(script), false), ResourceName::new(name));
+    let group = "g".into();
+    let program = Program { epoch: Epoch(epoch), at_lease_end: policy, ..program(&group, &resource, &config) };
+    match launcher.start(program).await {
+        Ok(_) => "up".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
 fn program<'a>(
     group: &'a GroupName,
     resource: &'a ResourceName,
     config: &'a tasuki_core::config::ExecConfig,
 ) -> Program<'a> {
     static NOTHING: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
-    Program { group, resource, epoch: Epoch(1), config, environment: &NOTHING }
+    let at_lease_end = AtLeaseEnd::Stop;
+    Program { group, resource, epoch: Epoch(1), config, environment: &NOTHING, at_lease_end }
 }
 
 /// Tells the node something, as soon as there is one, and returns its answer.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tasuki_core::{
-    config::ExecConfig,
+    config::{AtLeaseEnd, ExecConfig},
     ids::{Epoch, GroupName, ResourceName},
 };
 use tasuki_system::{
@@ -61,6 +61,7 @@ impl Resource {
             epoch: Epoch(3),
             config: &self.config,
             environment: &self.environment,
+            at_lease_end: AtLeaseEnd::Stop,
         }
     }
 

@@ -94,5 +94,6 @@ pub fn config(start: &Path, wait: bool) -> ExecConfig {
         stop_timeout: Duration::from_secs(10),
         watch: !wait,
         check: None,
+        read_only: false,
     }
 }

@@ -31,6 +31,7 @@ fn exec() -> ResourceKind {
         stop_timeout: Duration::from_secs(1),
         watch: true,
         check: None,
+        read_only: false,
     })
 }
 

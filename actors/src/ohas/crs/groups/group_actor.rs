@@ -420,8 +420,10 @@ impl State {
             stopping: self.releasing.as_ref(),
             restarting: self.life.is_restarting(resource),
         });
+        let read_only = matches!(&kind, ResourceSpec::Exec(exec) if exec.read_only);
+        let at_lease_end = config.on_quorum_loss.of(read_only);
         let (group, resource) = (self.group.clone(), resource.clone());
-        Some(ResourceOrder { group, resource, epoch: self.epoch, kind, environment })
+        Some(ResourceOrder { group, resource, epoch: self.epoch, kind, environment, at_lease_end })
     }
 
     fn tell(&self, kind: &str, text: String) {

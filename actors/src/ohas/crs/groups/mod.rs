@@ -20,6 +20,7 @@ use self::{
 use crate::{
     context::Context,
     follow::Follow,
+    ohas::crs::agents::ResourceKey,
     ohas::sync_monitor_actor::MonitorMsg,
     supervise::{Child, Intensity, Slot, Strategy, SupervisorMsg, SupervisorSpec},
 };
@@ -70,8 +71,10 @@ fn child(context: &Arc<Context>, key: &(GroupName, Epoch), slot: &Slot<GroupMsg>
 /// What the groups' keeper is told.
 #[derive(Debug)]
 pub enum GroupsMsg {
-    /// The registry has changed.
+    /// The registry or the lease has changed.
     Registry,
+    /// What a lease's end has left here, and under which ownership.
+    Left(Vec<(ResourceKey, Epoch)>),
     /// Do you still move?
     Ping(ActorRef<MonitorMsg>),
 }
@@ -82,7 +85,9 @@ pub struct GroupsActor;
 /// Its state.
 pub struct State {
     context: Arc<Context>,
-    _registry: Follow,
+    /// What a lease's end has left here and nobody has looked after yet.
+    left: Vec<(ResourceKey, Epoch)>,
+    _follow: [Follow; 2],
 }
 
 impl Actor for GroupsActor {
@@ -96,8 +101,12 @@ impl Actor for GroupsActor {
         context: Arc<Context>,
     ) -> Result<State, ActorProcessingErr> {
         context.groups_actor.set(me.clone());
-        let registry = Follow::changes(context.registry.subscribe(), me, || GroupsMsg::Registry);
-        let state = State { context, _registry: registry };
+        let follow = [
+            Follow::changes(context.registry.subscribe(), me.clone(), || GroupsMsg::Registry),
+            Follow::changes(context.lease.subscribe(), me.clone(), || GroupsMsg::Registry),
+        ];
+        look_for_what_was_left(&context, me);
+        let mut state = State { context, left: Vec::new(), _follow: follow };
         state.reconcile();
         Ok(state)
     }
@@ -110,6 +119,10 @@ impl Actor for GroupsActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             GroupsMsg::Registry => state.reconcile(),
+            GroupsMsg::Left(left) => {
+                state.left = left;
+                state.reconcile();
+            }
             GroupsMsg::Ping(who) => {
                 let _ = who.cast(MonitorMsg::Moving); // the monitor may be restarting
             }
@@ -119,7 +132,7 @@ impl Actor for GroupsActor {
 }
 
 impl State {
-    fn reconcile(&self) {
+    fn reconcile(&mut self) {
         let (context, groups) = (&self.context, &self.context.groups);
         let registry = context.state();
         let mine: Vec<(GroupName, Epoch)> = registry
@@ -148,5 +161,52 @@ impl State {
                 }
             }
         }
+        drop(owned);
+        self.clean_up_what_was_left();
     }
+
+    /// A lease's end leaves what is frozen or only reads. Who still owns its group has it go on; what
+    /// is of an ownership that is over ends here. A grant says that the registry here is as far as the
+    /// leader's was (R4).
+    fn clean_up_what_was_left(&mut self) {
+        if self.left.is_empty() || !self.context.holds_lease() {
+            return;
+        }
+        let registry = self.context.state();
+        let mine = |group: &GroupName, epoch: Epoch| {
+            registry
+                .owned_by(self.context.me())
+                .any(|(name, entry)| name == group && entry.ownership.value.epoch == epoch)
+        };
+        for ((group, resource), epoch) in std::mem::take(&mut self.left) {
+            if mine(&group, epoch) {
+                continue;
+            }
+            // Of a later ownership of this server: its start ends what it finds first.
+            if registry.owned_by(self.context.me()).any(|(name, _)| *name == group) {
+                continue;
+            }
+            let context = self.context.clone();
+            tokio::spawn(async move {
+                let text = format!("{resource} was left at a lease's end; {group} is not owned here any more");
+                context.tell("left-over-ended", format!("group/{group}"), text);
+                if let Err(error) = context.ports.agent.end_left(&group, &resource, epoch).await {
+                    tracing::error!(%group, %resource, %error, "what a lease's end left was not ended");
+                }
+            });
+        }
+    }
+}
+
+fn look_for_what_was_left(context: &Arc<Context>, me: ActorRef<GroupsMsg>) {
+    let context = context.clone();
+    tokio::spawn(async move {
+        match context.ports.agent.left_at_lease_end().await {
+            Ok(left) => {
+                let left = left.into_iter().map(|(group, name, epoch)| ((group, name), epoch)).collect();
+                let _ = me.cast(GroupsMsg::Left(left)); // it may be restarting, and then asks again
+            }
+            Err(error) => tracing::error!(%error, "what a lease's end left here cannot be found out"),
+        }
+    });
 }
