@@ -14,7 +14,7 @@ use toml::Spanned;
 
 use crate::{
     draft::{
-        DefinitionDraft, Draft, FloatingIpDraft, GroupDraft, KindDraft, MonitorDraft, MonitorKindDraft, Name,
+        DefinitionDraft, Draft, FloatingIpDraft, GroupDraft, HeartbeatDraft, HeartbeatKind, KindDraft, MonitorDraft, MonitorKindDraft, Name,
         Placed, PoolDraft, ResourceDraft, WitnessDraft, WitnessKind,
     },
     net::bits,
@@ -37,8 +37,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         let value = Network { subnet: subnet.address, prefix: subnet.prefix, uses: network.uses };
         networks.insert(NetworkName::new(network.name?.into_inner()), value);
     }
-    let lan = |name: String| HeartbeatPath::Lan { network: NetworkName::new(name) };
-    let heartbeats = draft.heartbeats.into_iter().map(|h| Some(lan(h.network?.into_inner())));
+    let heartbeats = draft.heartbeats.into_iter().map(assemble_heartbeat);
     let mut servers = BTreeMap::new();
     for (number, server) in numbers.into_iter().zip(draft.servers) {
         let addresses = server.addresses.into_iter();
@@ -63,7 +62,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
     let settings = ClusterSettings {
         votes: Votes { tie_break: witness_as_tie_break(&servers), ..Votes::default() },
         fences: BTreeMap::new(),
-        on_hang: Default::default(),
+        on_hang: cluster.on_hang,
         name: cluster.name?.into_inner(),
         comment: cluster.comment,
         timing: cluster.timing?,
@@ -146,6 +145,14 @@ pub(crate) fn witness_as_tie_break(servers: &BTreeMap<ServerName, ServerConfig>)
         (2, Some((witness, _)), None) => TieBreak::Witness { witness: witness.clone() },
         _ => TieBreak::None,
     }
+}
+
+fn assemble_heartbeat(path: HeartbeatDraft) -> Option<HeartbeatPath> {
+    Some(match path.kind? {
+        HeartbeatKind::Lan => HeartbeatPath::Lan { network: NetworkName::new(path.network?.into_inner()) },
+        HeartbeatKind::Com => HeartbeatPath::Com { device: path.device?.into_inner() },
+        HeartbeatKind::Disk => HeartbeatPath::Disk { device: path.device?.into_inner() },
+    })
 }
 
 /// Remembers where the commands of a resource stand.

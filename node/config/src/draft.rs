@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use tasuki_core::{
     config::{
         AttributeConfig, Automatic, Cardinality, Exclusive, ExecConfig, FinalAction, MonitorTiming,
-        NetworkUse, Placement, PlacementPolicy, StartDependency, StartFailurePolicy, Startup, StopDependency,
+        NetworkUse, OnHang, Placement, PlacementPolicy, StartDependency, StartFailurePolicy, Startup, StopDependency,
         StopFailurePolicy, Value,
     },
     timing::Timing,
@@ -65,6 +65,7 @@ pub(crate) struct ClusterDraft {
     pub(crate) comment: String,
     pub(crate) timing: Option<Timing>,
     pub(crate) startup_wait: Duration,
+    pub(crate) on_hang: OnHang,
     pub(crate) port: u16,
     pub(crate) heartbeat_port: u16,
     /// The short form of a `[[witness]]`.
@@ -109,8 +110,17 @@ pub(crate) enum WitnessKind {
     Register,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeartbeatKind {
+    Lan,
+    Com,
+    Disk,
+}
+
 pub(crate) struct HeartbeatDraft {
+    pub(crate) kind: Option<HeartbeatKind>,
     pub(crate) network: Option<Name>,
+    pub(crate) device: Option<Spanned<PathBuf>>,
     pub(crate) span: Span,
 }
 

@@ -86,6 +86,10 @@ codes! {
     BadWitness = "1061",
     /// Warning: a witness that nobody asks.
     IdleWitness = "1062",
+    /// No heartbeat path that carries votes.
+    NoLanHeartbeat = "1070",
+    /// A serial line between other than two servers.
+    SerialLine = "1071",
     /// Warning: only one heartbeat path.
     OneHeartbeatPath = "1050",
     /// Warning: a voter that adds nothing.

@@ -6,7 +6,7 @@ use tasuki_core::config::{ClusterConfig, NetworkUse};
 
 use crate::{
     check::witnesses,
-    draft::{Draft, KindDraft, Name, label},
+    draft::{Draft, HeartbeatKind, KindDraft, Name, label},
     problem::{Code, Problem},
     source::{Reading, Span},
     units::format_duration,
@@ -14,7 +14,9 @@ use crate::{
 
 pub(crate) fn warnings(reading: &Reading, draft: &Draft) -> Vec<Problem> {
     let mut warnings = Vec::new();
-    if let [only] = &draft.heartbeats[..]
+    let lans: Vec<_> =
+        draft.heartbeats.iter().filter(|path| path.kind == Some(HeartbeatKind::Lan)).collect();
+    if let [only] = &lans[..]
         && draft.servers.len() > 1
     {
         let message = "there is only one heartbeat path: one broken cable or switch looks like lost servers";

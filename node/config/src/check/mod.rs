@@ -5,6 +5,7 @@
 
 mod addresses;
 mod dependencies;
+mod heartbeats;
 mod monitors;
 mod names;
 mod references;
@@ -20,6 +21,7 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     names::check(reading, draft);
     references::check(reading, draft);
     addresses::check(reading, draft);
+    heartbeats::check(reading, draft);
     monitors::check(reading, draft);
     witnesses::check(reading, draft);
     for group in &draft.groups {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tasuki_core::timing::{Timing, TimingError};
+use tasuki_core::{
+    config::OnHang,
+    timing::{Timing, TimingError},
+};
 use toml::Spanned;
 
 use crate::{draft::ClusterDraft, problem::Code, reader::Section, source::Span, units::format_duration};
@@ -16,6 +19,9 @@ pub(crate) const DEFAULT_PORT: u16 = 29001;
 /// UDP port of the heartbeats.
 pub(crate) const DEFAULT_HEARTBEAT_PORT: u16 = 29002;
 
+/// What becomes of a server that hangs.
+pub(crate) const ON_HANG: [(&str, OnHang); 2] = [("stop", OnHang::Stop), ("reset", OnHang::Reset)];
+
 /// Above this, "detect" is no detection any more.
 const LONGEST_DETECT: Duration = Duration::from_secs(600);
 
@@ -26,6 +32,7 @@ pub(crate) fn read(mut section: Section<'_>) -> ClusterDraft {
         name: section.string("name"),
         comment: section.comment(),
         timing: read_timing(&section),
+        on_hang: value_or(section.choice("on_hang", &ON_HANG), OnHang::default()),
         startup_wait: value_or(section.duration("startup_wait"), DEFAULT_STARTUP_WAIT),
         port: port(&section, "port", DEFAULT_PORT),
         heartbeat_port: port(&section, "heartbeat_port", DEFAULT_HEARTBEAT_PORT),

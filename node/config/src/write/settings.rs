@@ -1,7 +1,7 @@
 //! Settings of the cluster, networks, servers, heartbeats and pools.
 
 use tasuki_core::{
-    config::{ClusterConfig, ClusterSettings, HeartbeatPath, PoolConfig, Role, ServerConfig},
+    config::{ClusterConfig, ClusterSettings, HeartbeatPath, OnHang, PoolConfig, Role, ServerConfig},
     ids::{PoolName, ServerName},
     timing::Timing,
 };
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::draft::WitnessKind;
 use crate::section::{
-    cluster::{DEFAULT_HEARTBEAT_PORT, DEFAULT_PORT, DEFAULT_STARTUP_WAIT, derive},
+    cluster::{DEFAULT_HEARTBEAT_PORT, DEFAULT_PORT, DEFAULT_STARTUP_WAIT, ON_HANG, derive},
     network::USES,
     witness::{DEFAULT_WITNESS_PORT, WITNESS_KINDS},
 };
@@ -89,6 +89,11 @@ fn cluster(settings: &ClusterSettings) -> Sheet {
     sheet.optional_text("comment", &settings.comment);
     sheet.pair("detect", time(settings.timing.detect));
     sheet.time_unless(DEFAULT_STARTUP_WAIT, "startup_wait", settings.startup_wait);
+    sheet.unless(
+        &quoted(word(&ON_HANG, OnHang::default())),
+        "on_hang",
+        quoted(word(&ON_HANG, settings.on_hang)),
+    );
     sheet.unless(&DEFAULT_PORT.to_string(), "port", settings.port.to_string());
     sheet.unless(&DEFAULT_HEARTBEAT_PORT.to_string(), "heartbeat_port", settings.heartbeat_port.to_string());
     sheet
