@@ -11,6 +11,7 @@
 //! | [`scheduling`] | real-time priority and locked memory, as far as permitted |
 //! | [`confinement`] | keeping a resource's processes together, so that all of them can be killed |
 //! | [`exec`] | starting and stopping programs in their confinement |
+//! | [`fence`] | devices that make sure that another server has stopped |
 //! | [`records`] | what runs here, for a node that starts again |
 //! | [`address`] | floating addresses |
 //! | [`echo`] | whether an address answers |
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod confinement;
 pub mod echo;
 pub mod exec;
+pub mod fence;
 pub mod guard;
 pub mod layout;
 pub mod process;

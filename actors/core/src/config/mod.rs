@@ -32,7 +32,7 @@ mod votes;
 
 pub use definition::{Cardinality, InstanceOf, PlacementPolicy, ResourceDefinition};
 pub use dependency::{Named, StartDependency, StartKind, StopDependency};
-pub use fencing::{FenceConfig, FenceKind};
+pub use fencing::{FenceConfig, FenceKind, HIDDEN, is_secret};
 pub use monitor::{MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget};
 pub use pool::PoolConfig;
 pub use resource_type::{AttributeConfig, TypeConfig, Value, ValueKind};
