@@ -10,7 +10,7 @@ use std::{
 };
 
 use tasuki_core::{
-    config::{ClusterConfig, Role},
+    config::{ClusterConfig, Role, profile::Profile},
     ids::{BootId, Incarnation, Lineage, RaftId, ServerName, Term},
     membership::view::View,
     registry::State,
@@ -31,7 +31,7 @@ use crate::{
             placement_actor::PlacementMsg,
         },
         registry::{presence_actor::PresenceMsg, raft_node::RaftNode, register::TieBreakDesk},
-        sync::{gossip_actor::GossipMsg, lease_actor::LeaseMsg, link_actor::Links},
+        sync::{gossip_actor::GossipMsg, lease_actor::LeaseMsg, link_actor::Links, voting_file_actor::VotingDesk},
     },
     ports::Ports,
     supervise::Slot,
@@ -127,6 +127,8 @@ pub struct Context {
     pub healthy: AtomicBool,
     /// This server has left: its node has nothing more to do.
     pub left: watch::Sender<bool>,
+    /// The voting files.
+    pub voting: VotingDesk,
     /// The heartbeat links.
     pub links: Links,
     /// The lease.
@@ -165,14 +167,29 @@ impl Context {
     /// The configuration: the registry's, or the one this server started with.
     #[must_use]
     pub fn config(&self) -> ClusterConfig {
-        self.state().config().unwrap_or_else(|| self.options.config.clone())
+        let state = self.state();
+        let Some(mut config) = state.config() else { return self.options.config.clone() };
+        if let Some(newer) = self.newer_profile(&state) {
+            newer.apply_to(&mut config);
+        }
+        config
+    }
+
+    /// The profile that was adopted at the start, while the registry as applied here is older.
+    #[must_use]
+    pub fn newer_profile(&self, state: &State) -> Option<Arc<Profile>> {
+        self.ports.profile.adopted().filter(|adopted| adopted.sequence > Profile::sequence_of(state))
     }
 
     /// All times.
     #[must_use]
     pub fn timing(&self) -> Timing {
-        match &self.registry.borrow().settings {
-            Some(settings) => settings.value.timing.clone(),
+        let state = self.registry.borrow();
+        match &state.settings {
+            Some(settings) => match self.newer_profile(&state) {
+                Some(newer) => newer.settings.timing.clone(),
+                None => settings.value.timing.clone(),
+            },
             None => self.options.config.settings.timing.clone(),
         }
     }

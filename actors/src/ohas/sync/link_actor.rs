@@ -121,8 +121,15 @@ impl Links {
         self.publish(context);
     }
 
-    fn set_path(&self, context: &Context, key: &PathKey, path: PathView) {
+    /// A path's state is this now.
+    pub(super) fn set_path(&self, context: &Context, key: &PathKey, path: PathView) {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), path);
+        self.publish(context);
+    }
+
+    /// Nothing is known any more of what comes over this path, from anybody.
+    pub(super) fn drop_path(&self, context: &Context, path: &NetworkName) {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, name), _| name != path);
         self.publish(context);
     }
 

@@ -8,12 +8,15 @@ pub mod lease_actor;
 pub mod link_actor;
 pub mod links_actor;
 pub mod vote_actor;
+pub mod voting_file_actor;
+pub mod voting_files_actor;
 
 use std::sync::Arc;
 
 use self::{
     arbiter_actor::ArbiterActor, fencing_actor::FencingActor, gossip_actor::GossipActor,
     lease_actor::LeaseActor, links_actor::LinksActor, vote_actor::VoteActor,
+    voting_files_actor::VotingFilesActor,
 };
 use crate::{
     context::Context,
@@ -26,6 +29,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
     let child = |context: &Arc<Context>| context.clone();
     let (a, b, c, d, e) = (child(context), child(context), child(context), child(context), child(context));
     let (fencing, vote) = (child(context), child(context));
+    let (files, keeper) = (child(context), child(context));
     SupervisorSpec {
         name: "sync".into(),
         strategy: Strategy::OneForOne,
@@ -37,6 +41,8 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
             Child::worker("vote", move || (VoteActor, vote.clone())),
             Child::worker("arbiter", move || (ArbiterActor, d.clone())),
             Child::worker("lease", move || (LeaseActor, e.clone())),
+            Child::supervisor("voting_files", move || voting_files_table(&files)),
+            Child::worker("voting_files_keeper", move || (VotingFilesActor, keeper.clone())),
             Child::worker("fencing", move || (FencingActor, fencing.clone())),
         ],
         clock: context.ports.clock.clone(),
@@ -53,5 +59,17 @@ pub(super) fn links_table(context: &Arc<Context>) -> SupervisorSpec {
         children: context.links.children(context),
         clock: context.ports.clock.clone(),
         slot: Some(context.links.supervisor.clone()),
+    }
+}
+
+/// One actor a voting file; they come and go with the configuration.
+fn voting_files_table(context: &Arc<Context>) -> SupervisorSpec {
+    SupervisorSpec {
+        name: "voting_files".into(),
+        strategy: Strategy::OneForOne,
+        limit: Intensity::default(),
+        children: context.voting.children(context),
+        clock: context.ports.clock.clone(),
+        slot: Some(context.voting.supervisor.clone()),
     }
 }
