@@ -262,7 +262,7 @@ fn assemble_group(
         resources.insert(ResourceName::new(name), assemble_resource(resource, networks)?);
     }
     Some(GroupConfig {
-        on_quorum_loss: Default::default(),
+        on_quorum_loss: group.on_quorum_loss.map(Spanned::into_inner).unwrap_or_default(),
         comment: group.comment,
         servers: server_names(group.servers),
         startup: group.startup,

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use tasuki_core::{
     config::{
         AttributeConfig, Automatic, Cardinality, Exclusive, ExecConfig, FinalAction, MonitorTiming,
-        NetworkUse, OnHang, Placement, PlacementPolicy, StartDependency, StartFailurePolicy, Startup, StopDependency,
-        StopFailurePolicy, Value,
+        NetworkUse, OnHang, Placement, PlacementPolicy, QuorumLoss, StartDependency, StartFailurePolicy, Startup,
+        StopDependency, StopFailurePolicy, Value,
     },
     timing::Timing,
 };
@@ -136,6 +136,7 @@ pub(crate) struct GroupDraft {
     pub(crate) pools: Vec<Name>,
     pub(crate) load: u32,
     pub(crate) enabled: bool,
+    pub(crate) on_quorum_loss: Option<Spanned<QuorumLoss>>,
     pub(crate) start: Vec<Placed<StartDependency>>,
     pub(crate) stop: Vec<Placed<StopDependency>>,
     pub(crate) resources: Vec<ResourceDraft>,

@@ -42,7 +42,7 @@ pub use edit::{
 pub use problem::{Code, ConfigErrors, Problem};
 pub use scripts::check_scripts;
 pub use spell::nearest;
-pub use warn::host_warnings;
+pub use warn::{freezer_warning, host_warnings};
 pub use write::to_toml;
 
 use crate::{

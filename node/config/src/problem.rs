@@ -90,6 +90,10 @@ codes! {
     NoLanHeartbeat = "1070",
     /// A serial line between other than two servers.
     SerialLine = "1071",
+    /// Warning: what goes on at a quorum's loss, and what is marked to, do not fit.
+    ReadOnlyMismatch = "1072",
+    /// Warning: this machine cannot freeze what runs.
+    CannotFreeze = "1073",
     /// Warning: only one heartbeat path.
     OneHeartbeatPath = "1050",
     /// Warning: a voter that adds nothing.
@@ -126,6 +130,8 @@ impl Code {
                 | Self::NothingToWaitFor
                 | Self::NoInterconnect
                 | Self::IdleWitness
+                | Self::ReadOnlyMismatch
+                | Self::CannotFreeze
         )
     }
 }

@@ -1,5 +1,9 @@
 //! What works, but not as well as its owner may believe.
 
+mod quorum_loss;
+
+pub use quorum_loss::freezer_warning;
+
 use std::path::Path;
 
 use tasuki_core::config::{ClusterConfig, NetworkUse};
@@ -33,6 +37,7 @@ pub(crate) fn warnings(reading: &Reading, draft: &Draft) -> Vec<Problem> {
     let last = draft.servers.last().map_or(0..0, |server| server.span.clone());
     warnings.extend(voters(reading, draft, &last));
     warnings.extend(witnesses::idle(reading, draft));
+    warnings.extend(draft.groups.iter().flat_map(|group| quorum_loss::read_only(reading, group)));
     warnings
 }
 

@@ -98,12 +98,12 @@ fn exec() -> impl Strategy<Value = ExecConfig> {
     (
         command(),
         option::of(command()),
-        any::<(bool, bool)>(),
+        any::<(bool, bool, bool)>(),
         (option::of("[a-z]{1,8}"), option::of("/[a-z \"]{0,8}"), environment),
         (duration(), duration()),
         option::of((command(), duration(), duration())),
     )
-        .prop_map(|(start, stop, (wait, watch), (user, directory, environment), timeouts, check)| {
+        .prop_map(|(start, stop, (wait, watch, read_only), (user, directory, environment), timeouts, check)| {
             let line = |(program, arguments): (String, Vec<String>)| {
                 std::iter::once(program).chain(arguments).collect::<Vec<_>>()
             };
@@ -125,6 +125,7 @@ fn exec() -> impl Strategy<Value = ExecConfig> {
                     interval: interval.max(Duration::from_secs(1)),
                     timeout: timeout.max(SHORTEST),
                 }),
+                read_only,
             }
         })
 }

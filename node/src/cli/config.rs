@@ -61,6 +61,9 @@ fn check(context: &Context, file: &Path, no_scripts: bool) -> Result<(), AppErro
                 .iter()
                 .map(|one| painted(context, one)),
         );
+        let can_freeze = tasuki_system::confinement::machine_can_freeze();
+        let frozen = tasuki_config::freezer_warning(&loaded.config, can_freeze);
+        warnings.extend(frozen.iter().map(|one| painted(context, one)));
     }
     let config = &loaded.config;
     let value = json!({

@@ -12,6 +12,7 @@
 //! | `check` | a command whose exit code says how it does: 0 online, 1 ended, 2 ended as planned, 3 unknown, 4 intermediate, anything else failed | none |
 //! | `check_interval` | between two checks | `1m` |
 //! | `check_timeout` | how long one check may take | `1m` |
+//! | `read_only` | it only reads: in a group with `on_quorum_loss = "read_only"` it runs on without a lease | `false` |
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -53,6 +54,7 @@ pub(crate) fn read(section: &Section<'_>) -> Option<ExecDraft> {
         stop_timeout: timeout(section, "stop_timeout"),
         watch: !wait && watch.is_none_or(Spanned::into_inner),
         check: check(section),
+        read_only: section.boolean("read_only").is_some_and(Spanned::into_inner),
     };
     let check = config.check.as_ref().map(|_| section.key_span("check"));
     let stop_span = config.stop.as_ref().map(|_| section.key_span("stop"));

@@ -12,10 +12,11 @@
 //! | `server_pools` | only servers in one of these pools | any |
 //! | `load` | how much of a server it takes | 1 |
 //! | `enabled` | `false`: nothing starts it | `true` |
+//! | `on_quorum_loss` | when its server loses its lease: `stop` (killed), `freeze` (stands still, and goes on if nobody else owns it by then), `read_only` (only what is marked `read_only` runs on); addresses are dropped in any case | `stop` |
 //! | `start_dependencies`, `stop_dependencies` | on resources outside, see `dependencies` | none |
 //! | `resource` | its members, `[[group.resource]]` | needed |
 
-use tasuki_core::config::{Automatic, Exclusive, Placement, Startup};
+use tasuki_core::config::{Automatic, Exclusive, Placement, QuorumLoss, Startup};
 use toml::Spanned;
 
 use crate::{
@@ -41,6 +42,10 @@ pub(crate) const EXCLUSIVE: [(&str, Exclusive); 3] =
 pub(crate) const PLACEMENT: [(&str, Placement); 2] =
     [("ordered", Placement::Ordered), ("balanced", Placement::Balanced)];
 
+/// The words of `on_quorum_loss`.
+pub(crate) const QUORUM_LOSS: [(&str, QuorumLoss); 3] =
+    [("stop", QuorumLoss::Stop), ("freeze", QuorumLoss::Freeze), ("read_only", QuorumLoss::ReadOnly)];
+
 /// The greatest `load`.
 pub(crate) const MOST_LOAD: u32 = 1_000_000;
 
@@ -64,6 +69,7 @@ pub(crate) fn read<'a>(section: Section<'a>, types: &Types<'a>) -> GroupDraft {
         pools: section.names("server_pools", POOLS).unwrap_or_default(),
         load: section.integer("load", 0..=MOST_LOAD).map_or(1, Spanned::into_inner),
         enabled: section.boolean("enabled").is_none_or(Spanned::into_inner),
+        on_quorum_loss: section.choice("on_quorum_loss", &QUORUM_LOSS),
         start: dependencies::start(&section),
         stop: dependencies::stop(&section),
         resources: section

@@ -7,8 +7,8 @@ use toml::Spanned;
 
 use crate::{reader::Section, section::resource_type::within_bounds};
 
-/// What follows a failed start, and what comes before it in its group.
-const EXTRA: [&str; 2] = ["on_start_failure", "depends_on"];
+/// What follows a failed start, what comes before it in its group, and whether it only reads.
+const EXTRA: [&str; 3] = ["on_start_failure", "depends_on", "read_only"];
 
 /// Whether a key is one of every resource.
 pub(crate) fn is_extra(key: &str) -> bool {

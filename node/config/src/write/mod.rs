@@ -15,7 +15,7 @@ use tasuki_core::config::{
 
 pub(crate) use sheet::{Item, Sheet};
 
-use crate::section::group::{AUTOMATIC, EXCLUSIVE, PLACEMENT, STARTUP};
+use crate::section::group::{AUTOMATIC, EXCLUSIVE, PLACEMENT, QUORUM_LOSS, STARTUP};
 use text::{quoted, texts, word};
 
 /// The configuration as a file.
@@ -59,6 +59,7 @@ fn group_sheet(name: &str, group: &GroupConfig) -> Sheet {
     sheet.unless("[]", "server_pools", texts(group.pools.iter().map(|pool| pool.as_str())));
     sheet.unless("1", "load", group.load.to_string());
     sheet.unless("true", "enabled", group.enabled.to_string());
+    sheet.unless("\"stop\"", "on_quorum_loss", quoted(word(&QUORUM_LOSS, group.on_quorum_loss)));
     dependencies(&mut sheet, &group.start, &group.stop);
     sheet
 }

@@ -157,6 +157,7 @@ fn write_exec(sheet: &mut Sheet, exec: &ExecConfig) {
         sheet.time_unless(DEFAULT_CHECK, "check_interval", check.interval);
         limit(sheet, DEFAULT_CHECK, "check_timeout", check.timeout);
     }
+    sheet.unless("false", "read_only", exec.read_only.to_string());
 }
 
 /// A time-out, which may also follow from that of all scripts of the type.

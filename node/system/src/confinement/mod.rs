@@ -24,6 +24,12 @@ pub const MARK: &str = "TASUKI_RESOURCE";
 pub const CONFINEMENT_VARIABLE: &str = "TASUKI_CONFINEMENT";
 const PROCESSES: &str = "processes";
 
+/// Whether this machine's kernel can freeze what runs, for who asks before anything does.
+#[must_use]
+pub fn machine_can_freeze() -> bool {
+    cgroup::machine_can_freeze()
+}
+
 /// Which of a resource's processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {

@@ -44,7 +44,7 @@ pub use self::{
     error::GuardError,
 };
 use self::{
-    decide::{Action, Decider, Event, WatchdogRule},
+    decide::{Action, Cause, Decider, Event, WatchdogRule},
     effects::Hands,
     protocol::{ToGuard, ToNode},
     watchdog::Watchdog,
@@ -257,7 +257,9 @@ impl Guard {
                 Ok(Some(ToGuard::Hangs { why })) => Event::Hangs { why },
                 Ok(Some(ToGuard::Leave { after })) => Event::Left { after },
                 Ok(None) => return self.hands.close_socket(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.handle(Event::AllHeard),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.handle(Event::AllHeard);
+                }
                 Err(error) => {
                     tracing::error!(%error, "the node sent nonsense");
                     continue;
@@ -304,7 +306,8 @@ impl Guard {
             }
             Action::StopAll { cause, deadline } => {
                 let began = clock::now();
-                let done = self.hands.stop_all(with_node, deadline);
+                let spare = cause == Cause::LeaseEnded;
+                let done = self.hands.stop_all(with_node, spare, deadline);
                 let took = clock::now().since(began);
                 tracing::warn!(%cause, ?took, done, "stopped what ran");
                 return Some(if done { Event::AllStopped } else { Event::StillRunning });
