@@ -13,6 +13,11 @@ fix:
 sim:
     cargo test -p tasuki-tests --test sim_failover -- --nocapture
 
+# Every way for three and five real servers to fall apart; minutes.
+pictures:
+    cargo build -p tasuki
+    cargo test -p tasuki-tests --test fault_pictures -- --nocapture --include-ignored --test-threads=1
+
 # A cluster of three on this machine: `just lab`, then `just lab kill kiki`.
 lab *WORDS:
     cargo run --release -- lab {{WORDS}}

@@ -6,6 +6,8 @@ pub mod budget;
 pub mod calls;
 pub mod cost;
 pub mod fault;
+pub mod parted;
+pub mod pictures;
 pub mod round;
 
 use std::{
@@ -25,6 +27,8 @@ use crate::network::{Lab, Network, Process, floating_v4};
 
 /// The servers, the first one being the group's home.
 pub const SERVERS: [&str; 3] = ["kiki", "lala", "mimi"];
+/// The names of as many servers as a cluster here may have.
+pub const NAMES: [&str; 5] = ["kiki", "lala", "mimi", "nana", "toto"];
 /// The group.
 pub const GROUP: &str = "demo";
 /// Longer than anything here may take; never a measure.
@@ -39,6 +43,21 @@ pub struct Make {
     pub detect: Duration,
     /// Its program.
     pub program: PathBuf,
+    /// How many servers: at most as many as there are [`NAMES`].
+    pub servers: usize,
+    /// Which groups there are.
+    pub groups: Groups,
+    /// More of the section `[cluster]`: one key a line.
+    pub cluster: String,
+}
+
+/// The groups of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// [`GROUP`], at home on the first server.
+    One,
+    /// One a server, named by [`Cluster::group_of`], which goes home by itself when it can.
+    OnEveryServer,
 }
 
 impl Make {
@@ -47,7 +66,8 @@ impl Make {
     /// # Errors
     /// When it was not built.
     pub fn with_detect(detect: Duration) -> io::Result<Self> {
-        Ok(Self { detect, program: program()? })
+        let (servers, groups) = (SERVERS.len(), Groups::One);
+        Ok(Self { detect, program: program()?, servers, groups, cluster: String::new() })
     }
 }
 
@@ -105,10 +125,10 @@ impl Cluster {
     pub fn prepare(make: Make) -> io::Result<Self> {
         let nobody = Duration::ZERO;
         let cluster = Self {
-            guards: Mutex::new(SERVERS.iter().map(|_| None).collect()),
+            guards: Mutex::new((0..make.servers).map(|_| None).collect()),
             formation: Formation { first: nobody, all: nobody },
             calls: Calls::new()?,
-            lab: Arc::new(Lab::start(&SERVERS)?),
+            lab: Arc::new(Lab::start(&NAMES[..make.servers])?),
             make,
         };
         fs::write(cluster.config_file(), cluster.config())?;
@@ -123,9 +143,9 @@ impl Cluster {
     pub fn form(mut self) -> io::Result<Self> {
         let began = Instant::now();
         let file = self.config_file().to_string_lossy().into_owned();
-        self.must(0, &["cluster", "init", "--config", &file, "--server", SERVERS[0]])?;
+        self.must(0, &["cluster", "init", "--config", &file, "--server", NAMES[0]])?;
         self.start_guard(0)?;
-        for (server, name) in SERVERS.iter().enumerate().skip(1) {
+        for (server, name) in NAMES.iter().enumerate().take(self.make.servers).skip(1) {
             let token = await_some("a token", || Ok(self.calls.token(&self.data(0), name).ok()))?;
             if server == 1 {
                 self.formation.first = began.elapsed();
@@ -149,28 +169,34 @@ impl Cluster {
 
     fn join(&self, server: usize, token: &str) -> io::Result<()> {
         let member = Network::Interconnect.address(0).to_string();
-        self.must(server, &["cluster", "join", &member, "--token", token, "--server", SERVERS[server]])?;
+        self.must(server, &["cluster", "join", &member, "--token", token, "--server", NAMES[server]])?;
         self.start_guard(server)
     }
 
     /// The cluster's configuration.
     #[must_use]
     pub fn config(&self) -> String {
-        let servers: String = (0..SERVERS.len())
+        let servers: String = (0..self.make.servers)
             .map(|server| {
                 format!(
                     "[[server]]\nname = \"{}\"\naddresses = {{ public = \"{}\", interconnect = \"{}\" }}\n\n",
-                    SERVERS[server],
+                    NAMES[server],
                     Network::Public.address(server),
                     Network::Interconnect.address(server),
                 )
             })
             .collect();
+        let groups: String = match self.make.groups {
+            Groups::One => self.group_section(GROUP, "", 0, "manual"),
+            Groups::OnEveryServer => (0..self.make.servers)
+                .map(|home| self.group_section(&Self::group_of(home), &format!("-{}", NAMES[home]), home, "auto"))
+                .collect(),
+        };
         format!(
             r#"[cluster]
 name = "hosts"
 detect = "{detect}ms"
-
+{cluster}
 [[network]]
 name = "public"
 subnet = "10.77.0.0/24"
@@ -188,27 +214,53 @@ network = "interconnect"
 kind = "lan"
 network = "public"
 
-[[group]]
-name = "{GROUP}"
-servers = ["kiki", "lala", "mimi"]
+{groups}"#,
+            detect = self.make.detect.as_millis(),
+            cluster = self.make.cluster,
+        )
+    }
+
+    /// A group with the floating address of its home's number and a service on it; the names of both
+    /// end in `suffix`.
+    fn group_section(&self, name: &str, suffix: &str, home: usize, failback: &str) -> String {
+        let servers: Vec<String> = (0..self.make.servers)
+            .map(|n| format!("\"{}\"", NAMES[(home + n) % self.make.servers]))
+            .collect();
+        let address = floating(home);
+        format!(
+            r#"[[group]]
+name = "{name}"
+servers = [{servers}]
+failback = "{failback}"
 
 [[group.resource]]
-name = "address"
+name = "address{suffix}"
 type = "floating_ip"
 address = "{address}"
 
 [[group.resource]]
-name = "web"
+name = "web{suffix}"
 type = "exec"
-start = "{program} __demo-http --listen {target}"
+start = "{program} __demo-http --listen {address}:8080"
 wait = false
 on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
+
 "#,
-            detect = self.make.detect.as_millis(),
-            address = self.address(),
+            servers = servers.join(", "),
             program = self.make.program.display(),
-            target = self.target(),
         )
+    }
+
+    /// The group whose home is this server, where there is one on each.
+    #[must_use]
+    pub fn group_of(home: usize) -> String {
+        format!("on-{}", NAMES[home])
+    }
+
+    /// How many servers there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.make.servers
     }
 
     /// The machines.
@@ -238,7 +290,7 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
     /// The floating address.
     #[must_use]
     pub fn address(&self) -> IpAddr {
-        floating_v4(0).into()
+        floating(0)
     }
 
     /// Where the service answers.
@@ -256,7 +308,7 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
     /// What a server's guard and node said, over all its boots.
     #[must_use]
     pub fn log(&self, server: usize) -> PathBuf {
-        self.lab.folder().join(format!("{}.log", SERVERS[server]))
+        self.lab.folder().join(format!("{}.log", NAMES[server]))
     }
 
     /// Starts a server's guard, as init does.
@@ -362,7 +414,7 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
         let mut found = self.lab.processes(server, &["tasuki", word])?;
         // `--data /…/node` would be a word too; the command stands before or behind it.
         found.retain(|process| !process.words.iter().any(|it| it == "__run"));
-        found.pop().ok_or_else(|| io::Error::other(format!("no {word} runs on {}", SERVERS[server])))
+        found.pop().ok_or_else(|| io::Error::other(format!("no {word} runs on {}", NAMES[server])))
     }
 
     /// The cluster as one of its nodes sees it, the first one that can.
@@ -370,7 +422,7 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
     /// # Errors
     /// When no node answers.
     pub fn status(&self) -> io::Result<wire::ClusterStatusResponse> {
-        let on = (0..SERVERS.len()).filter(|server| self.lab.is_on(*server));
+        let on = (0..self.size()).filter(|server| self.lab.is_on(*server));
         let mut failed = io::Error::other("every server is off");
         for server in on {
             match self.calls.status(&self.data(server)) {
@@ -404,12 +456,15 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
     pub fn await_whole(&self) -> io::Result<()> {
         let began = Instant::now();
         loop {
-            let missing = (0..SERVERS.len()).find_map(|server| {
+            let missing = (0..self.size()).find_map(|server| {
                 let seen = match self.calls.status(&self.data(server)) {
-                    Ok(status) => missing(&status),
+                    Ok(status) => match self.make.groups {
+                        Groups::One => missing(&status),
+                        Groups::OnEveryServer => missing_servers(&status).or_else(|| not_at_home(&status)),
+                    },
                     Err(error) => Some(error.to_string()),
                 };
-                seen.map(|what| format!("{}: {what}", SERVERS[server]))
+                seen.map(|what| format!("{}: {what}", NAMES[server]))
             });
             match missing {
                 None => return Ok(()),
@@ -445,9 +500,9 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
             let text = read(&self.log(server));
             let all: Vec<&str> = text.lines().collect();
             let tail = all[all.len().saturating_sub(lines)..].join("\n  ");
-            format!("{}:\n  {tail}\n", SERVERS[server])
+            format!("{}:\n  {tail}\n", NAMES[server])
         };
-        (0..SERVERS.len()).map(last).collect()
+        (0..self.size()).map(last).collect()
     }
 
     fn guards(&self) -> MutexGuard<'_, Vec<Option<Child>>> {
@@ -457,7 +512,7 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for server in 0..SERVERS.len() {
+        for server in 0..self.size() {
             // A machine that cannot be switched off now ends with the laboratory.
             let _ = self.power_off(server);
         }
@@ -470,6 +525,21 @@ fn online(group: &wire::GroupStatus) -> bool {
 
 /// What a node's view of the cluster lacks of being whole.
 pub(crate) fn missing(status: &wire::ClusterStatusResponse) -> Option<String> {
+    missing_servers(status).or_else(|| {
+        match status.groups.iter().find(|group| group.name == GROUP) {
+            Some(group) if online(group) => None,
+            _ => Some("the group is not online".to_owned()),
+        }
+    })
+}
+
+fn not_at_home(status: &wire::ClusterStatusResponse) -> Option<String> {
+    let away = status.groups.iter().find(|group| !online(group) || group.server != group.home)?;
+    Some(format!("{} is not online at home: {}", away.name, away.reason))
+}
+
+/// What a node's view of the servers lacks of being whole.
+fn missing_servers(status: &wire::ClusterStatusResponse) -> Option<String> {
     if !status.confirmed {
         return Some("no quorum".to_owned());
     }
@@ -486,13 +556,15 @@ pub(crate) fn missing(status: &wire::ClusterStatusResponse) -> Option<String> {
         }
     }
     match &status.survival {
-        Some(survival) if survival.survives && survival.stranded.is_empty() => {}
-        _ => return Some("one more loss would not be survived".to_owned()),
+        Some(survival) if survival.survives && survival.stranded.is_empty() => None,
+        _ => Some("one more loss would not be survived".to_owned()),
     }
-    match status.groups.iter().find(|group| group.name == GROUP) {
-        Some(group) if online(group) => None,
-        _ => Some("the group is not online".to_owned()),
-    }
+}
+
+/// The floating address of the group whose home is this server.
+#[must_use]
+pub fn floating(home: usize) -> IpAddr {
+    floating_v4(u8::try_from(home).unwrap_or(u8::MAX)).into()
 }
 
 /// Waits for a condition, at most [`LIMIT`].

@@ -7,6 +7,8 @@
 
 pub mod holders;
 pub mod machine;
+pub mod parting;
+pub mod presence;
 
 use std::{
     fs, io,
@@ -21,7 +23,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::machine::{Machine, Process};
+pub use self::{
+    machine::{Machine, Process},
+    parting::Unheard,
+};
 
 /// One of the two switches. Its name is also the interface's name in every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -209,10 +214,9 @@ impl Lab {
             let (interface, port) = (network.interface(), port(server, network, power.boots));
             // The hardware address stays that of the server, as it does in reality.
             self.hub.ip(&format!(
-                "link add {port} type veth peer name {interface} address 02:77:00:00:{:02x}:{:02x} netns {}\n\
+                "link add {port} type veth peer name {interface} address {} netns {}\n\
                  link set {port} master {interface} up\n",
-                network as u8,
-                server + 1,
+                parting::hardware_address(server, network),
                 machine.init(),
             ))?;
             machine.ip(&format!(

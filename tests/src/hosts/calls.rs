@@ -28,8 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// Callers share one small runtime.
+#[derive(Clone)]
 pub struct Calls {
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
 }
 
 impl Calls {
@@ -43,7 +44,7 @@ impl Calls {
             .thread_name("calls")
             .enable_all()
             .build()?;
-        Ok(Self { runtime })
+        Ok(Self { runtime: Arc::new(runtime) })
     }
 
     /// Runs a future of calls to its end.

@@ -165,7 +165,8 @@ impl Holders {
         self.note(lab.name(server), found, before, Instant::now());
     }
 
-    fn note(&mut self, server: &str, found: bool, before: Instant, after: Instant) {
+    /// Takes one look at one server that lasted from `before` to `after`.
+    pub(crate) fn note(&mut self, server: &str, found: bool, before: Instant, after: Instant) {
         let run = self.runs.iter_mut().rev().find(|run| run.open && run.server == server);
         match (run, found) {
             (Some(run), true) => run.to = before,
@@ -182,7 +183,7 @@ fn overlap(one: &Run, other: &Run) -> Duration {
     one.to.min(other.to).saturating_duration_since(one.from.max(other.from))
 }
 
-fn init_of(lab: &Lab, server: usize) -> Option<i32> {
+pub(crate) fn init_of(lab: &Lab, server: usize) -> Option<i32> {
     // Without the lock: switching a server on or off holds it for long.
     match lab.servers[server].init.load(Ordering::Acquire) {
         0 => None,
@@ -190,18 +191,22 @@ fn init_of(lab: &Lab, server: usize) -> Option<i32> {
     }
 }
 
-/// Enters the server's network for one look only: whoever stays inside keeps it alive after the
-/// machine is dead.
 fn has_address(init: i32, address: IpAddr) -> io::Result<bool> {
+    Ok(addresses_of(init)?.contains(&address))
+}
+
+/// All addresses of a server's network. Enters it for one look only: whoever stays inside keeps it
+/// alive after the machine is dead.
+pub(crate) fn addresses_of(init: i32) -> io::Result<Vec<IpAddr>> {
     let outside = File::open("/proc/thread-self/ns/net")?;
     setns(File::open(format!("/proc/{init}/ns/net"))?, CloneFlags::CLONE_NEWNET)?;
-    let found = nix::ifaddrs::getifaddrs().map(|mut all| {
-        all.any(|one| {
-            one.address.is_some_and(|it| {
-                let v4 = it.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
-                v4.or_else(|| it.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip()))) == Some(address)
-            })
+    let found = nix::ifaddrs::getifaddrs().map(|all| {
+        all.filter_map(|one| {
+            let address = one.address?;
+            let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
         })
+        .collect()
     });
     setns(outside, CloneFlags::CLONE_NEWNET)?;
     Ok(found?)
