@@ -3,6 +3,8 @@
 
 mod looks;
 mod machine;
+mod power;
+pub mod register;
 mod shared;
 mod wire;
 
@@ -43,6 +45,7 @@ pub struct Twin {
     config: ClusterConfig,
     folder: TempDir,
     shared: Arc<Shared>,
+    register: Arc<register::Register>,
     incarnations: Mutex<BTreeMap<ServerName, u64>>,
     /// Time is real here: clusters that ran side by side would take it from one another.
     _turn: tokio::sync::OwnedMutexGuard<()>,
@@ -171,8 +174,12 @@ impl Twin {
     /// # Panics
     /// When it does not form.
     pub async fn form(config: ClusterConfig) -> Self {
-        let servers: Vec<ServerName> =
-            config.servers_by_number().iter().map(|(name, _)| (*name).clone()).collect();
+        let servers: Vec<ServerName> = config
+            .servers_by_number()
+            .iter()
+            .filter(|(_, server)| server.role.may_vote()) // one that keeps the record is no node
+            .map(|(name, _)| (*name).clone())
+            .collect();
         let folder = TempDir::new().expect("a folder for the stores");
         let machines = servers.iter().map(|s| (s.clone(), Arc::new(Machine::new(s.clone()))));
         let twin = Self {
@@ -182,9 +189,11 @@ impl Twin {
             config,
             folder,
             shared: Arc::default(),
+            register: Arc::default(),
             incarnations: Mutex::default(),
             _turn: turns().lock_owned().await,
         };
+        twin.shared.power.plug(twin.wire.clone(), twin.machines.clone());
         let founder = servers[0].clone();
         twin.boot(&founder).await;
         twin.until("the registry is founded", |state| state.lineage.is_some()).await;
@@ -234,9 +243,10 @@ impl Twin {
             guard: machine.clone(),
             agent: machine.clone(),
             prober: machine.clone(),
-            tie_break: self.shared.clone(),
+            tie_break: self.register.reached_from(server),
             voting_files: self.shared.clone(),
             fencer: self.shared.clone(),
+            profile: Arc::new(tasuki_actors::ports::NoProfile),
         };
         // The node before lets its store go a little after its actors have ended.
         let opened = async {
@@ -268,6 +278,18 @@ impl Twin {
         self.machines[server].clone()
     }
 
+    /// The tie-break record.
+    #[must_use]
+    pub fn register(&self) -> &register::Register {
+        &self.register
+    }
+
+    /// The fencing devices.
+    #[must_use]
+    pub fn power(&self) -> &power::Power {
+        &self.shared.power
+    }
+
     /// The node process dies; its resources and its guard go on.
     pub async fn kill_node(&self, server: &ServerName) {
         let handle = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
@@ -286,6 +308,11 @@ impl Twin {
     /// Cuts every cable of these servers to all others.
     pub fn isolate(&self, servers: &[ServerName]) {
         self.wire.isolate(servers);
+    }
+
+    /// A voting file fails for everybody, or works again.
+    pub fn break_file(&self, file: &str, broken: bool) {
+        self.shared.break_file(std::path::Path::new(file), broken);
     }
 
     /// Cuts one network between all.
@@ -339,7 +366,8 @@ impl Twin {
     /// Waits until every configured server is up and votes as it should.
     pub async fn until_whole(&self) {
         self.until("all servers are up", |state| {
-            state.servers.values().all(|s| s.presence.as_ref().is_some_and(|p| p.value.up))
+            let mut servers = state.servers.values().filter(|s| s.config.value.role.may_vote());
+            servers.all(|s| s.presence.as_ref().is_some_and(|p| p.value.up))
         })
         .await;
     }

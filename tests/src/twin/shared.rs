@@ -1,55 +1,45 @@
-//! What the servers of a cluster in memory share: the tie-break record, voting files, and fencing
-//! devices.
+//! What the servers of a cluster in memory share: voting files, and fencing devices.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
 use tasuki_actors::ports::{
-    DiskBeat, FenceOrder, Fencer, RegisterError, RegisterPlace, Swap, TieBreakRegister, VotingFileError,
-    VotingFiles,
+    DiskBeat, FenceOrder, Fencer, VotingFileError, VotingFiles,
 };
-use tasuki_core::membership::tie_break::Record;
+
+use super::power::Power;
 
 /// See the module.
 #[derive(Default)]
 pub struct Shared {
+    /// The fencing devices.
+    pub power: Power,
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    record: Option<Record>,
     blocks: BTreeMap<PathBuf, BTreeMap<u32, DiskBeat>>,
+    broken: BTreeSet<PathBuf>,
 }
 
 impl Shared {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-#[async_trait]
-impl TieBreakRegister for Shared {
-    async fn read(&self, _: &RegisterPlace) -> Result<Option<Record>, RegisterError> {
-        Ok(self.inner().record.clone())
-    }
-
-    async fn swap(
-        &self,
-        _: &RegisterPlace,
-        from: Option<&Record>,
-        to: &Record,
-    ) -> Result<Swap, RegisterError> {
+    /// A voting file fails for everybody, or works again.
+    pub(super) fn break_file(&self, file: &Path, broken: bool) {
         let mut inner = self.inner();
-        if inner.record.as_ref() != from {
-            return Ok(Swap::Other(inner.record.clone()));
+        if broken {
+            inner.broken.insert(file.to_owned());
+        } else {
+            inner.broken.remove(file);
         }
-        inner.record = Some(to.clone());
-        Ok(Swap::Done)
     }
 }
 
@@ -57,6 +47,9 @@ impl TieBreakRegister for Shared {
 impl VotingFiles for Shared {
     async fn exchange(&self, file: &Path, own: &DiskBeat) -> Result<Vec<DiskBeat>, VotingFileError> {
         let mut inner = self.inner();
+        if inner.broken.contains(file) {
+            return Err(VotingFileError::Failed(format!("{} does not answer", file.display())));
+        }
         let blocks = inner.blocks.entry(file.to_owned()).or_default();
         blocks.insert(own.number, own.clone());
         Ok(blocks.values().filter(|beat| beat.number != own.number).cloned().collect())
@@ -66,6 +59,6 @@ impl VotingFiles for Shared {
 #[async_trait]
 impl Fencer for Shared {
     async fn act(&self, order: &FenceOrder) -> Result<(), String> {
-        Err(format!("{} has no device in this cluster", order.target))
+        self.power.act(order).await
     }
 }

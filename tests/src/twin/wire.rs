@@ -36,10 +36,10 @@ impl Wire {
         self.plugs().nodes.insert(server.clone(), node);
     }
 
-    pub fn unplug(&self, server: &ServerName) {
+    pub fn unplug(&self, server: &ServerName) -> Option<NodeHandle> {
         let mut plugs = self.plugs();
-        plugs.nodes.remove(server);
         plugs.sockets.remove(server);
+        plugs.nodes.remove(server)
     }
 
     pub fn isolate(&self, servers: &[ServerName]) {

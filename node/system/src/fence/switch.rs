@@ -110,3 +110,6 @@ impl Switch<'_> {
         FenceError::Failed { what: self.what(action), how: ended.how, output: ended.output }
     }
 }
+
+#[cfg(test)]
+mod tests;

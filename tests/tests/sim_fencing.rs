@@ -1,0 +1,195 @@
+//! Fencing over the real actors, Raft and store; the devices cut the power of machines in memory.
+//! Rules R5, R12, R13 and R36.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tasuki_core::{
+    config::{ClusterConfig, FenceConfig, FenceKind},
+    ids::ServerName,
+    registry::{
+        Author, Command, State,
+        fencing::{Fencing, FencingState},
+        state::AfterStop,
+    },
+};
+use tasuki_tests::twin::{Happening, Twin, config, online_on, servers};
+
+const DETECT: Duration = Duration::from_secs(1);
+
+/// Three servers, each with these levels of devices. Their watchdogs are slow, so that a takeover by
+/// time alone would take long.
+fn with_fences(levels: &[&[&str]], detect: Duration) -> ClusterConfig {
+    let mut config = config(3, detect);
+    config.settings.timing.watchdog = detect * 4;
+    for device in levels.iter().copied().flatten() {
+        let device_config = FenceConfig {
+            comment: String::new(),
+            kind: FenceKind::Script { program: "/bin/true".into() },
+            ports: BTreeMap::new(),
+            timeout: Duration::from_secs(2),
+            retries: 0,
+            delay: Duration::ZERO,
+        };
+        config.settings.fences.insert((*device).into(), device_config);
+    }
+    for server in config.servers.values_mut() {
+        server.fencing = levels.iter().map(|level| level.iter().map(|d| (*d).into()).collect()).collect();
+    }
+    config
+}
+
+async fn three(levels: &[&[&str]], detect: Duration) -> Twin {
+    let twin = Twin::form(with_fences(levels, detect)).await;
+    twin.until_whole().await;
+    twin.until_online("web", &servers(&["kiki"])).await;
+    twin
+}
+
+fn kiki() -> ServerName {
+    "kiki".into()
+}
+
+fn fencing(state: &State) -> Option<&Fencing> {
+    state.servers[&kiki()].fencing.as_ref().map(|item| &item.value)
+}
+
+fn is(state: &State, wanted: &FencingState) -> bool {
+    fencing(state).is_some_and(|fencing| fencing.state == *wanted)
+}
+
+fn by(devices: &[&str]) -> FencingState {
+    FencingState::Confirmed { by: devices.iter().map(|device| (*device).into()).collect() }
+}
+
+async fn propose(twin: &Twin, command: Command) {
+    let node = twin.node(&"lala".into()).unwrap();
+    node.propose(Author::Operator("test".into()), command, None, Vec::new()).await.unwrap();
+}
+
+/// The wait of a takeover by time alone, which a fence spares.
+fn long_wait(detect: Duration) -> Duration {
+    with_fences(&[], detect).settings.timing.takeover_wait()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r36_a_silent_server_is_fenced_and_then_taken_over_at_once() {
+    let twin = three(&[&["ipmi"]], DETECT).await;
+    let began = Instant::now();
+    twin.isolate(&[kiki()]);
+    twin.until_online("web", &twin.others(&kiki())).await;
+    let took = began.elapsed();
+    println!("fenced and online elsewhere after {took:?}; by time it would be {:?}", long_wait(DETECT));
+    assert!(took < long_wait(DETECT), "{took:?}");
+    assert_eq!(twin.power().tries(), [("ipmi".into(), kiki(), true)], "and nobody else, by nobody else");
+    twin.until("it is confirmed, and the try is kept", |state| {
+        is(state, &by(&["ipmi"])) && fencing(state).is_some_and(|fencing| fencing.tries.len() == 1)
+    })
+    .await;
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r36_while_the_fence_fails_nobody_takes_over_until_it_works() {
+    let twin = three(&[&["ipmi"]], DETECT).await;
+    twin.power().break_device("ipmi");
+    twin.isolate(&[kiki()]);
+    twin.until("the fencing has failed", |state| is(state, &FencingState::Failed)).await;
+    // Longer than any wait by time alone: only that would show a takeover that did not wait.
+    tokio::time::sleep(long_wait(DETECT) * 3 / 2).await;
+    let state = twin.node(&"lala".into()).unwrap().state();
+    assert_eq!(state.groups[&"web".into()].ownership.value.owner, Some(kiki()));
+    let stood = |(_, what): &(Duration, Happening)| matches!(what, Happening::StoodDown(_));
+    assert!(twin.machine(&kiki()).log().iter().any(stood), "it has stopped by itself long ago");
+    twin.power().mend_device("ipmi");
+    twin.until_online("web", &twin.others(&kiki())).await;
+    twin.assert_one_owner_at_a_time();
+    assert!(twin.power().tries().iter().all(|(_, target, _)| *target == kiki()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r13_an_operators_word_ends_the_wait_for_a_fence_that_fails() {
+    let twin = three(&[&["ipmi"]], DETECT).await;
+    twin.power().break_device("ipmi");
+    twin.kill_machine(&kiki()).await;
+    twin.until("the fencing has failed", |state| is(state, &FencingState::Failed)).await;
+    let incarnation = twin.node(&"lala".into()).unwrap().state().presence(&kiki()).unwrap().incarnation;
+    propose(&twin, Command::ServerFenced { server: kiki(), incarnation, by: Vec::new() }).await;
+    twin.until_online("web", &twin.others(&kiki())).await;
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_level_is_tried_when_the_first_fails() {
+    let twin = three(&[&["ipmi"], &["pdu-a", "pdu-b"]], DETECT).await;
+    twin.power().break_device("ipmi");
+    twin.isolate(&[kiki()]);
+    twin.until("both outlets are off", |state| is(state, &by(&["pdu-a", "pdu-b"]))).await;
+    twin.until_online("web", &twin.others(&kiki())).await;
+    let tried: Vec<(String, bool)> =
+        twin.power().tries().into_iter().map(|(device, _, ok)| (device.to_string(), ok)).collect();
+    let expected = [("ipmi", false), ("pdu-a", true), ("pdu-b", true)];
+    assert_eq!(tried, expected.map(|(device, ok)| (device.to_owned(), ok)));
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r12_a_fenced_server_comes_back_is_let_in_and_may_run_groups_again() {
+    let twin = three(&[&["ipmi"]], DETECT).await;
+    twin.isolate(&[kiki()]);
+    twin.until_online("web", &twin.others(&kiki())).await;
+    twin.heal();
+    twin.kill_node(&kiki()).await;
+    twin.boot(&kiki()).await;
+    twin.until("kiki is let in again", |state| is(state, &FencingState::Lifted)).await;
+    twin.until_whole().await;
+    let to = Some(kiki());
+    twin.until("kiki is fit for a group", |state| state.presence(&kiki()).is_some_and(|p| p.up)).await;
+    propose(&twin, Command::MoveGroup { group: "web".into(), to, force: false }).await;
+    twin.until_online("web", &[kiki()]).await;
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_most_one_fencing_a_target_also_when_the_leader_changes() {
+    let twin = three(&[&["ipmi"]], DETECT).await;
+    twin.power().takes(DETECT);
+    twin.kill_machine(&kiki()).await;
+    twin.until("it is asked for", |state| fencing(state).is_some()).await;
+    propose(&twin, Command::StopGroup { group: "web".into(), force: false }).await; // any other change
+    twin.until("it is confirmed", |state| is(state, &by(&["ipmi"]))).await;
+    assert_eq!(twin.power().most_at_once(), 1);
+    assert_eq!(twin.power().tries().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r6_a_node_that_restarts_within_its_lease_is_not_fenced() {
+    let patient = Duration::from_secs(3);
+    let twin = three(&[&["ipmi"]], patient).await;
+    twin.kill_node(&kiki()).await;
+    twin.boot(&kiki()).await;
+    twin.until("kiki is a new incarnation and web online", |state| {
+        state.presence(&kiki()).is_some_and(|p| p.incarnation.0 == 2 && p.up)
+            && online_on(state, "web") == Some(kiki())
+    })
+    .await;
+    tokio::time::sleep(patient * 3 / 2).await; // longer than a lease: a fence would have come by now
+    assert_eq!(twin.power().tries(), []);
+    assert_eq!(twin.machine(&kiki()).log().len(), 1, "started once, and nothing else ever happened");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_in_order_is_not_fenced() {
+    let twin = three(&[&["ipmi"]], DETECT).await;
+    propose(&twin, Command::ServerLeave { server: kiki(), after: AfterStop::Nothing }).await;
+    twin.until_online("web", &twin.others(&kiki())).await;
+    twin.until("kiki has stopped", |state| state.presence(&kiki()).is_some_and(|p| !p.up)).await;
+    twin.kill_node(&kiki()).await;
+    tokio::time::sleep(long_wait(DETECT)).await; // a fence would have come by now
+    assert_eq!(twin.power().tries(), []);
+    twin.assert_one_owner_at_a_time();
+}
