@@ -33,9 +33,12 @@ pub trait Clock: Send + Sync + 'static {
 /// How a call to a peer failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PeerError {
-    /// No connection on any path.
+    /// No connection on any path: the peer was not asked.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// The connection broke while the peer was asked: it may have done it, or may yet (R13).
+    #[error("the connection broke: {0}")]
+    Broken(String),
     /// No answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -351,6 +354,9 @@ pub trait VotingFiles: Send + Sync + 'static {
         file: &std::path::Path,
         own: &DiskBeat,
     ) -> Result<Vec<DiskBeat>, VotingFileError>;
+
+    /// It is configured no more.
+    fn forget(&self, _file: &std::path::Path) {}
 }
 
 /// What a fencing device should do.

@@ -8,26 +8,33 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use tasuki_actors::{NodeHandle, NodeOptions, ports::Clock, ports::Ports};
 use tasuki_core::{config::ClusterConfig, ids::NetworkName};
+use tasuki_storage::votes;
 use tasuki_system::{guard, layout::Layout, scheduling};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{service::Routes, transport::ServerTlsConfig};
 
 use crate::{
-    app::{App, bootstrap::Bootstrap},
+    app::{App, bootstrap::Bootstrap, wall_now},
     edge::{
         grpc::{PeerFleet, ServeError, bind_tcp, bind_uds, routes, serve_tcp, serve_uds},
         peer::{Cuts, GrpcPeers, PeerSettings, UdpLinks, peer_service},
-        system::{SystemAgent, SystemClock, SystemGuard, SystemProber, sync_agent},
+        system::{SystemAgent, SystemClock, SystemFencer, SystemGuard, SystemProber, sync_agent},
     },
     identity::{Identity, next_incarnation},
+    local_registry::{LocalError, LocalRegistry},
+    profile::{self, FileKeeper, ProfileError},
+    witness::WitnessError,
 };
 
 /// Threads of the runtime. What blocks runs elsewhere.
 const WORKERS: usize = 2;
+/// Between two looks at a new address that could not be listened at.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why a node does not run.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +50,15 @@ pub enum NodeError {
         "{0} is missing or damaged ({1}); run `tasuki cluster init` or `tasuki cluster join` for this data folder"
     )]
     Bootstrap(PathBuf, String),
+    /// The configuration has this server as a witness.
+    #[error("{code}: {0}; {remedy}", code = .0.code(), remedy = .0.remedy())]
+    Witness(#[from] WitnessError),
+    /// The local registry is damaged, for example.
+    #[error("{code}: {0}; {remedy}", code = .0.code(), remedy = .0.remedy())]
+    Local(#[from] LocalError),
+    /// This server is no member any more, for example.
+    #[error("{code}: {0}; {remedy}", code = .0.code(), remedy = .0.remedy())]
+    Profile(#[from] ProfileError),
     /// A port is in use, for example.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -93,7 +109,10 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let guard = Arc::new(SystemGuard::connect()?);
     let identity = Identity::load(data)?;
     let bootstrap = load_bootstrap(data)?;
-    let config = bootstrap.config().clone();
+    let mut config = bootstrap.config().clone();
+    refuse_witness(&config, &identity)?;
+    let mut local = LocalRegistry::open(data, identity.server(), wall_now())?;
+    let adopted = profile::adopt(data, &identity, &mut local, &mut config).await?;
     let timing = config.settings.timing.clone();
     guard.set_times(&timing, config.settings.on_hang);
     sync_agent::start(&guard).map_err(|e| NodeError::System("the synchronisation agent", e))?;
@@ -105,9 +124,16 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let agent = Arc::new(SystemAgent::new(layout, clock.boot_id(), timing.lease * 2));
     let cuts = Cuts::from_environment();
     let own = own_addresses(&config, &identity);
-    let listeners = bind_tcp(&sockets(&config, &own))?;
-    let links =
-        Arc::new(UdpLinks::new(&identity, incarnation, own, config.settings.heartbeat_port, cuts.clone()));
+    let doors = sockets(&config, &own);
+    let listeners = bind_tcp(&doors)?;
+    let links = Arc::new(UdpLinks::with_ports(
+        &identity,
+        incarnation,
+        own,
+        config.settings.heartbeat_port,
+        config.own_ports(),
+        cuts.clone(),
+    ));
     let peers = Arc::new(GrpcPeers::new(identity.clone(), PeerSettings::from_timing(&timing), cuts.clone()));
 
     let store = data.join("registry");
@@ -120,10 +146,12 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         store: store.into(),
         journal: Some(journal_of(data)),
         role: config.servers.get(identity.server()).map_or_else(Default::default, |server| server.role),
-        config,
+        config: config.clone(),
         founder: matches!(bootstrap, Bootstrap::Found { .. }),
         store_exists: made.exists(),
     };
+    let slot = votes::slot_of(identity.raft_id().0);
+    let files = Arc::new(votes::Files::new(identity.lineage().clone(), slot, timing.lease / 2));
     let ports = Ports {
         clock,
         peers,
@@ -131,9 +159,15 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         guard: guard.clone(),
         agent: agent.clone(),
         prober,
-        tie_break: Arc::new(crate::edge::system::SystemRegister::new(&identity, &timing, cuts.clone())),
-        voting_files: Arc::new(crate::edge::system::SystemVotingFiles::default()),
-        fencer: Arc::new(crate::edge::system::SystemFencer::default()),
+        tie_break: Arc::new(crate::edge::system::SystemRegister::new(
+            &identity,
+            &timing,
+            cuts.clone(),
+            files.clone(),
+        )),
+        voting_files: Arc::new(crate::edge::system::SystemVotingFiles::new(files.clone(), timing.detect)),
+        fencer: Arc::new(SystemFencer::new(identity.server().clone(), identity.lineage().clone())),
+        profile: Arc::new(FileKeeper::new(data.to_owned(), identity.clone(), local, adopted)),
     };
     let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(NodeError::Tree)?;
     // From here on an empty store in this place is a lost one (R23).
@@ -146,11 +180,21 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let everything: Routes = faces.clone().add_service(peer_service(node.clone(), &identity, cuts));
     let shutdown = CancellationToken::new();
     let local = bind_uds(&data.join("tasuki.sock"))?;
-    let tcp = tokio::spawn(serve_tcp(listeners, identity.server_tls(), everything, shutdown.clone()));
+    let tls = identity.server_tls();
+    let tcp = tokio::spawn(serve_tcp(listeners, tls.clone(), everything.clone(), shutdown.clone()));
+    let moved = tokio::spawn(follow_addresses(
+        node.clone(),
+        identity.clone(),
+        doors,
+        tls,
+        everything,
+        shutdown.clone(),
+    ));
     let uds = tokio::spawn(serve_uds(local, faces, shutdown.clone()));
     let follow = tokio::spawn(follow_config(
         data.to_owned(),
         bootstrap,
+        config,
         node.clone(),
         identity,
         links,
@@ -174,7 +218,17 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     }
     shutdown.cancel();
     follow.abort();
+    moved.abort();
     Ok(())
+}
+
+/// A witness has no guard, and is served by `tasuki witness`.
+fn refuse_witness(config: &ClusterConfig, identity: &Identity) -> Result<(), WitnessError> {
+    if config.servers.get(identity.server()).is_none_or(|server| server.role.runs_groups()) {
+        return Ok(());
+    }
+    let (name, cluster) = (identity.server().to_string(), identity.cluster().to_owned());
+    Err(WitnessError::OtherRole { name, cluster, server: false })
 }
 
 /// The folder of the journal of decisions, which `tasuki replay --offline` reads too.
@@ -209,6 +263,7 @@ fn sockets(config: &ClusterConfig, own: &BTreeMap<NetworkName, IpAddr>) -> Vec<S
 async fn follow_config(
     data: PathBuf,
     mut bootstrap: Bootstrap,
+    mut present: ClusterConfig,
     node: NodeHandle,
     identity: Identity,
     links: Arc<UdpLinks>,
@@ -224,16 +279,65 @@ async fn follow_config(
             continue;
         }
         seen = version;
-        let Some(config) = now.config().filter(|config| config != bootstrap.config()) else { continue };
+        // What was adopted at the start holds until the registry here has caught up with it.
+        if node.context().newer_profile(&now).is_some() {
+            continue;
+        }
+        let Some(config) = now.config().filter(|config| *config != present) else { continue };
+        present = config.clone();
         let timing = &config.settings.timing;
         guard.set_times(timing, config.settings.on_hang);
         agent.set_two_leases(timing.lease * 2);
+        links.set_ports(config.own_ports());
         links.set_own(own_addresses(&config, &identity));
         match &mut bootstrap {
             Bootstrap::Found { config: old } | Bootstrap::Join { config: old, .. } => *old = config,
         }
         if let Err(error) = bootstrap.save(&data) {
             tracing::warn!(%error, "the configuration was not kept for the next start");
+        }
+    }
+}
+
+/// Listens at every new address or port of this server as soon as the registry has it. The old ones
+/// stay open until the node ends: whoever has not heard of the change yet finds this server there.
+async fn follow_addresses(
+    node: NodeHandle,
+    identity: Identity,
+    mut open: Vec<SocketAddr>,
+    tls: ServerTlsConfig,
+    routes: Routes,
+    shutdown: CancellationToken,
+) {
+    let mut registry = node.watch();
+    let mut retry = tokio::time::interval(BIND_AGAIN);
+    loop {
+        tokio::select! {
+            changed = registry.changed() => if changed.is_err() { return },
+            _ = retry.tick() => {}
+        }
+        let now = registry.borrow_and_update().clone();
+        if now.settings.is_none() || node.context().newer_profile(&now).is_some() {
+            continue;
+        }
+        let config = node.context().config();
+        for socket in sockets(&config, &own_addresses(&config, &identity)) {
+            if open.contains(&socket) {
+                continue;
+            }
+            match bind_tcp(&[socket]) {
+                Ok(listeners) => {
+                    tracing::info!("listening at {socket} too, as the configuration says now");
+                    open.push(socket);
+                    let serving = serve_tcp(listeners, tls.clone(), routes.clone(), shutdown.clone());
+                    tokio::spawn(async move {
+                        if let Err(error) = serving.await {
+                            tracing::error!("{error}");
+                        }
+                    });
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod crs;
 pub mod events;
+pub mod profile_actor;
 pub mod registry;
 pub mod sync;
 pub mod sync_monitor_actor;
@@ -9,7 +10,7 @@ pub mod witness;
 
 use std::sync::Arc;
 
-use self::sync_monitor_actor::SyncMonitorActor;
+use self::{profile_actor::ProfileActor, sync_monitor_actor::SyncMonitorActor};
 use crate::{
     context::Context,
     supervise::{Child, Intensity, Strategy, SupervisorSpec},
@@ -23,6 +24,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
     }
     let (a, b, c, d, e) =
         (context.clone(), context.clone(), context.clone(), context.clone(), context.clone());
+    let f = context.clone();
     SupervisorSpec {
         name: "ohas".into(),
         strategy: Strategy::OneForOne,
@@ -30,6 +32,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
         children: vec![
             Child::supervisor("events", move || events::children(&a)),
             Child::supervisor("registry", move || registry::children(&b)),
+            Child::worker("profile", move || (ProfileActor, f.clone())),
             Child::supervisor("sync", move || sync::children(&c)),
             Child::worker("sync_monitor", move || (SyncMonitorActor, d.clone())),
             Child::supervisor("crs", move || crs::children(&e)),

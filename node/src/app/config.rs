@@ -63,7 +63,7 @@ impl App {
         by.must_be(Role::Viewer)?;
         Ok(match parse(text, file) {
             Ok((config, mut problems)) => {
-                if let Err(refused) = would_accept(&self.applied(), by, &config) {
+                if let Err(refused) = would_accept(&self.applied(), by, Command::SetConfig { config }) {
                     problems.push(refused_problem(&refused, file));
                 }
                 problems
@@ -103,7 +103,23 @@ impl App {
         dry_run: bool,
         read: Vec<(Key, Revision)>,
     ) -> Result<Push, AppError> {
-        would_accept(state, by, &config)?;
+        let command = Command::SetConfig { config: config.clone() };
+        self.adopt_by(by, state, config, warnings, dry_run, read, command).await
+    }
+
+    /// As [`App::adopt`], by another command than a plain push.
+    #[expect(clippy::too_many_arguments, reason = "a configuration, and all that is known of it")]
+    pub(super) async fn adopt_by(
+        &self,
+        by: &Caller,
+        state: &State,
+        config: ClusterConfig,
+        warnings: Vec<Problem>,
+        dry_run: bool,
+        read: Vec<(Key, Revision)>,
+        command: Command,
+    ) -> Result<Push, AppError> {
+        would_accept(state, by, command.clone())?;
         let text = tasuki_config::to_toml(&config);
         let checked = self.ask_all(state, &config, &text, Revision(0)).await;
         let refused: Vec<String> = checked
@@ -117,7 +133,7 @@ impl App {
         if dry_run {
             return Ok(Push { revision: None, servers: checked, warnings });
         }
-        let accepted = self.propose_on(by, Command::SetConfig { config: config.clone() }, read).await?;
+        let accepted = self.propose_on(by, command, read).await?;
         let state = self.node.read().await?;
         let servers = self.ask_all(&state, &config, "", accepted.revision).await;
         Ok(Push { revision: Some(accepted.revision), servers, warnings })
@@ -225,14 +241,14 @@ fn answer_of(
 }
 
 /// Whether the registry would take it: the very function that will decide, on a copy.
-fn would_accept(state: &State, by: &Caller, config: &ClusterConfig) -> Result<(), AppError> {
+fn would_accept(state: &State, by: &Caller, command: Command) -> Result<(), AppError> {
     let proposal = Proposal {
         author: Author::Operator(by.name.clone()),
         at: wall_now(),
         lineage: state.lineage.clone(),
         read: Vec::new(),
         reason: None,
-        command: Command::SetConfig { config: config.clone() },
+        command,
     };
     match apply(&mut state.clone(), &proposal) {
         Reply::Applied { .. } => Ok(()),

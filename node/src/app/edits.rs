@@ -182,7 +182,7 @@ impl App {
     }
 
     /// Edits the configuration as a quorum has it now.
-    async fn edit(
+    pub(super) async fn edit(
         &self,
         by: &Caller,
         dry_run: bool,

@@ -284,7 +284,7 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
 
 fn refusal_remedy(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::NoSuchServer(_) => "`tasuki server list` shows the servers; new ones come by `config push`",
+        Refusal::NoSuchServer(_) => "`tasuki server list` shows the servers; `tasuki server add` adds one",
         Refusal::NoSuchGroup(_) => "`tasuki group status` shows the groups",
         Refusal::AlreadyRuns { .. } => "nothing to do; `tasuki group move` brings it elsewhere",
         Refusal::NotRunning(_) => "`tasuki group start` starts it",
@@ -300,7 +300,7 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         | Refusal::OtherEpoch { .. }
         | Refusal::NotOwner { .. }
         | Refusal::OlderRecord { .. } => "something changed meanwhile; look at it and try again",
-        Refusal::ServerInUse(_) => "keep the server in the file: a member cannot be left out",
+        Refusal::ServerInUse(_) => "keep the server in the file, or take it out with `tasuki server remove SERVER`",
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => {
             "this is another cluster than the one meant; check --data or --address"
         }
@@ -316,7 +316,7 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         Refusal::FencingUnderWay(_) => "wait for its outcome; `tasuki fence status` shows it",
         Refusal::AlreadyFenced(_) => "nothing to do; start the server to bring it back",
         Refusal::NotFenced(_) => "`tasuki fence status` shows what was fenced",
-        Refusal::StillUp(_) => "`tasuki server stop SERVER` stops it in order",
+        Refusal::StillUp(_) => "`tasuki server shutdown SERVER` stops it in order",
         Refusal::FenceFirst(_) => "`tasuki fence status` shows how far its fencing is",
         Refusal::StillFenced(_) => "it is let in by itself once it runs; `tasuki fence status` says what is missing",
         Refusal::RunsNoGroups(_) => "end its node, and run `tasuki witness` there instead",

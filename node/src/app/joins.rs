@@ -9,7 +9,10 @@ use tasuki_core::{
 };
 
 use super::{App, AppError, bootstrap::Member};
-use crate::identity::{Token, Welcome};
+use crate::{
+    identity::{Token, Welcome},
+    witness::WitnessError,
+};
 
 /// What a new member is told.
 #[derive(Clone)]
@@ -33,6 +36,8 @@ pub struct JoinRequest {
     pub server: ServerName,
     /// The public half of its key.
     pub public_key: Vec<u8>,
+    /// It joins as a witness.
+    pub witness: bool,
 }
 
 impl App {
@@ -42,8 +47,14 @@ impl App {
     /// # Errors
     /// A token that is unknown, used, expired or for another server; no such server; no quorum.
     pub async fn cluster_join(&self, request: JoinRequest) -> Result<Admission, AppError> {
-        let JoinRequest { token_id, secret, server, public_key } = request;
+        let JoinRequest { token_id, secret, server, public_key, witness } = request;
         let before = self.node.read().await?;
+        let entry = before.servers.get(&server);
+        let is_server = entry.is_some_and(|entry| entry.config.value.role.runs_groups());
+        if entry.is_some() && is_server == witness {
+            let cluster = before.settings.as_ref().map_or_else(String::new, |s| s.value.name.clone());
+            return Err(WitnessError::OtherRole { name: server.to_string(), cluster, server: is_server }.into());
+        }
         let last = before.presence(&server).map_or(Incarnation(0), |presence| presence.incarnation);
         let digest = Token::digest_of(&secret);
         let command = Command::Join { token: token_id, digest, server: server.clone() };
@@ -56,7 +67,11 @@ impl App {
             .config()
             .ok_or_else(|| AppError::Failed("the registry has no configuration yet".to_owned()))?;
         let addresses = addresses_of(&state, &server);
-        let welcome = self.authority.issue(&server, raft_id, &addresses, &public_key, last)?;
+        let mut welcome = self.authority.issue(&server, raft_id, &addresses, &public_key, last)?;
+        if witness {
+            // It lets nobody in, and may stand where others have access to it.
+            welcome.ca_key = String::new();
+        }
         Ok(Admission { welcome, members: members(&state), config })
     }
 }

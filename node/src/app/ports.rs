@@ -43,6 +43,10 @@ pub trait Node: Send + Sync + 'static {
     fn journal(&self) -> Option<PathBuf> {
         None
     }
+    /// This server's copy of the profile, signed; `None` when it has none.
+    fn profile(&self) -> Option<String> {
+        None
+    }
 }
 
 #[async_trait]
@@ -83,6 +87,10 @@ impl Node for NodeHandle {
 
     fn journal(&self) -> Option<PathBuf> {
         self.context().options.journal.clone()
+    }
+
+    fn profile(&self) -> Option<String> {
+        self.context().ports.profile.kept()
     }
 }
 

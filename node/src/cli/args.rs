@@ -1,6 +1,10 @@
 //! Every word of the command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -82,6 +86,8 @@ pub enum Word {
     Noun(Noun),
     /// Run a whole cluster on this machine, to try it out
     Lab(LabArgs),
+    /// Be a witness of one or more clusters, from a machine that runs no groups
+    Witness(WitnessArgs),
     /// The guard process
     #[command(hide = true)]
     Guard(GuardArgs),
@@ -114,9 +120,12 @@ pub enum Noun {
     /// The cluster configuration
     #[command(subcommand)]
     Config(ConfigVerb),
-    /// The cluster registry, read-only
+    /// The cluster registry, read-only, and the local registry of this server
     #[command(subcommand)]
     Registry(RegistryVerb),
+    /// What a server must know of its cluster before it has started
+    #[command(subcommand)]
+    Profile(ProfileVerb),
     /// What happens, as it happens
     #[command(subcommand)]
     Event(EventVerb),
@@ -380,6 +389,68 @@ pub enum ServerVerb {
         #[command(flatten)]
         after: After,
     },
+    /// Add a server to the configuration, and print how it joins
+    Add(NewServerArgs),
+    /// Take a server out of the cluster and of its configuration for good
+    Remove {
+        /// The server
+        server: String,
+        /// If it is up, have it hand its groups over and stop first
+        #[arg(long)]
+        stop: bool,
+        /// Yes, it does not come back by itself
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let a new machine take the place of a server that is down, and print how it joins
+    Replace {
+        /// The server
+        server: String,
+        /// How long its token is good for, like 30m or 1h; seven days at most
+        #[arg(long, value_name = "SPAN", value_parser = span, default_value = "1h")]
+        expires: Duration,
+    },
+}
+
+/// `tasuki server add`
+#[derive(Debug, Args)]
+pub struct NewServerArgs {
+    /// Its name: the machine's host name, without its domain
+    pub name: String,
+    /// Its address on a network (repeatable)
+    #[arg(long, required = true, value_name = "NETWORK=ADDRESS")]
+    pub address: Vec<AddressArg>,
+    /// What it may be lost together with, such as a rack or a site
+    #[arg(long, value_name = "NAME")]
+    pub domain: Option<String>,
+    /// A few words about it
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// How long its token is good for, like 30m or 1h; seven days at most
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "1h")]
+    pub expires: Duration,
+    /// Whether it is only tried.
+    #[command(flatten)]
+    pub edit: Editing,
+}
+
+/// An address on a network: `public=10.1.0.85`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressArg {
+    /// The network.
+    pub network: String,
+    /// The address there.
+    pub address: IpAddr,
+}
+
+impl std::str::FromStr for AddressArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not NETWORK=ADDRESS");
+        let (network, address) = text.split_once('=').filter(|(network, _)| !network.is_empty()).ok_or_else(wrong)?;
+        Ok(Self { network: network.to_owned(), address: address.parse().map_err(|_| wrong())? })
+    }
 }
 
 /// `tasuki config …`
@@ -452,6 +523,47 @@ pub enum RegistryVerb {
         #[arg(long, value_name = "REVISION")]
         after: Option<u64>,
     },
+    /// The local registry: what this server alone keeps of its stack
+    #[command(subcommand)]
+    Local(LocalVerb),
+}
+
+/// `tasuki registry local …`
+#[derive(Debug, Subcommand)]
+pub enum LocalVerb {
+    /// Where it is, and what it holds
+    Show,
+    /// Make a backup, and list them all
+    Backup,
+    /// List the backups, newest first
+    List,
+    /// Put a backup in its place; the node must not run
+    Restore {
+        /// The backup
+        file: PathBuf,
+    },
+    /// Whether it is whole
+    Check,
+    /// Print what it holds as JSON
+    Dump,
+    /// Refused: there is exactly one
+    #[command(hide = true)]
+    Add,
+    /// Refused: there is exactly one
+    #[command(hide = true)]
+    Delete,
+    /// Refused: there is exactly one
+    #[command(hide = true)]
+    Multiplex,
+}
+
+/// `tasuki profile …`
+#[derive(Debug, Subcommand)]
+pub enum ProfileVerb {
+    /// What the node's profile says: networks, servers, ports, votes
+    Show,
+    /// Check the signature of every copy on this server; needs no node
+    Verify,
 }
 
 /// `tasuki event …`
@@ -510,6 +622,41 @@ pub enum LabVerb {
     Status,
     /// Take everything down
     Down,
+}
+
+/// `tasuki witness …`
+#[derive(Debug, Args)]
+pub struct WitnessArgs {
+    /// What to do; serves every cluster of the folder (--data) when not given.
+    #[command(subcommand)]
+    pub verb: Option<WitnessVerb>,
+}
+
+/// What to do with the witness of this machine.
+#[derive(Debug, Subcommand)]
+pub enum WitnessVerb {
+    /// Become a witness of a cluster, with a token from `tasuki cluster token`
+    Join {
+        /// A member, as ADDRESS or ADDRESS:PORT
+        #[arg(value_name = "ADDRESS")]
+        member: String,
+        /// The token
+        #[arg(long, env = "TASUKI_TOKEN", hide_env_values = true)]
+        token: String,
+        /// Which [[witness]] of the configuration this is
+        #[arg(long, value_name = "NAME", default_value = "witness")]
+        name: String,
+    },
+    /// The clusters of which this machine is a witness, and what it keeps for them
+    List,
+    /// Be a witness of a cluster no more, and remove what is kept for it
+    Leave {
+        /// The cluster
+        cluster: String,
+        /// Yes, remove it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// `tasuki guard`

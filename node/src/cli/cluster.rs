@@ -1,9 +1,10 @@
 //! `tasuki cluster init | join | token | status | suspend | resume | shutdown | tree`
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::json;
 use tasuki_core::{
+    config::{ClusterConfig, profile::Profile},
     ids::{Revision, ServerName},
     registry::state::AfterStop,
     time::WallTime,
@@ -18,9 +19,11 @@ use super::{
     render,
 };
 use crate::{
-    app::{AppError, bootstrap::Bootstrap, error::Kind, wall_now},
+    app::{AppError, bootstrap::Bootstrap, error::Kind, joins::Admission, wall_now},
     edge::grpc::{convert, serve::chain},
-    identity::{self, KeyRequest, Token, explain_tls, verify_authority},
+    identity::{self, Identity, KeyRequest, Token, explain_tls, verify_authority},
+    local_registry::LocalRegistry,
+    profile::SignedProfile,
 };
 
 /// How long a joining server waits for one step.
@@ -90,6 +93,15 @@ async fn token(context: &Context, server: Option<String>, expires: Duration) -> 
     let valid_seconds = expires.as_secs().max(1);
     let request = wire::IssueTokenRequest { server: server.clone().unwrap_or_default(), valid_seconds };
     let answer = client(context).await?.issue_token(request).await.map_err(answered)?.into_inner();
+    show_token(context, answer, server.as_deref())
+}
+
+/// Shows a token, and the command that uses it.
+pub(super) fn show_token(
+    context: &Context,
+    answer: wire::IssueTokenResponse,
+    server: Option<&str>,
+) -> Result<(), AppError> {
     let expires = WallTime(answer.expires_ms);
     let value = json!({
         "token": answer.token,
@@ -98,7 +110,7 @@ async fn token(context: &Context, server: Option<String>, expires: Duration) -> 
     });
     context.out.show(&value, |_| {
         let at = answer.join_at.first().map_or("ADDRESS", String::as_str);
-        let name = server.as_deref().unwrap_or("NAME");
+        let name = server.unwrap_or("NAME");
         format!(
             "{}\n\nGood once, until {expires}. On the server that joins:\n  \
              tasuki cluster join {at} --server {name} --token {}",
@@ -120,6 +132,7 @@ fn init(context: &Context, file: &Path, server: ServerName) -> Result<(), AppErr
     let data = &context.options.data;
     let addresses: Vec<_> = entry.addresses.values().copied().collect();
     let identity = identity::create_cluster(data, &config.settings.name, &server, &addresses)?;
+    keep_local(data, &identity, &config)?;
     let bootstrap = Bootstrap::Found { config };
     save(&bootstrap, data)?;
     let value = json!({
@@ -148,26 +161,10 @@ async fn join(context: &Context, member: &str, token: &str, server: ServerName) 
     let data = &context.options.data;
     // Prepared before anything is sent: a token must not be used up for a folder that is taken.
     let request = KeyRequest::new(data, &server)?;
-    let authority = verify_authority(address, &token, PATIENCE).await?;
-    let unreachable = |why: String| AppError::Unreachable(format!("no answer from {address}: {why}"));
-    let channel = Endpoint::from_shared(format!("https://{address}"))
-        .and_then(|endpoint| {
-            endpoint.connect_timeout(PATIENCE).timeout(PATIENCE * 3).tls_config(authority.client_tls())
-        })
-        .map_err(|error| AppError::Failed(chain(&error)))?
-        .connect()
-        .await
-        .map_err(|error| unreachable(explain_tls(&error).unwrap_or_else(|| chain(&error))))?;
-    let call = wire::JoinRequest {
-        token_id: token.id.clone(),
-        secret: token.secret().to_owned(),
-        server: server.to_string(),
-        public_key: request.public_key(),
-    };
-    let answer = JoinClient::new(channel).join(call).await.map_err(answered)?.into_inner();
-    let admission = convert::admission_in(answer).map_err(unreadable)?;
+    let admission = present(address, &token, &server, &request, false).await?;
     let raft_id = admission.welcome.raft_id;
     let identity = request.store(admission.welcome, &token)?;
+    keep_local(data, &identity, &admission.config)?;
     save(&Bootstrap::Join { raft_id, config: admission.config, members: admission.members }, data)?;
     let value = json!({
         "cluster": identity.cluster(),
@@ -185,7 +182,45 @@ async fn join(context: &Context, member: &str, token: &str, server: ServerName) 
     })
 }
 
-fn save(bootstrap: &Bootstrap, data: &Path) -> Result<(), AppError> {
+/// Verifies who answers at `address`, and presents the token there.
+pub(super) async fn present(
+    address: SocketAddr,
+    token: &Token,
+    server: &ServerName,
+    request: &KeyRequest,
+    witness: bool,
+) -> Result<Admission, AppError> {
+    let authority = verify_authority(address, token, PATIENCE).await?;
+    let unreachable = |why: String| AppError::Unreachable(format!("no answer from {address}: {why}"));
+    let channel = Endpoint::from_shared(format!("https://{address}"))
+        .and_then(|endpoint| {
+            endpoint.connect_timeout(PATIENCE).timeout(PATIENCE * 3).tls_config(authority.client_tls())
+        })
+        .map_err(|error| AppError::Failed(chain(&error)))?
+        .connect()
+        .await
+        .map_err(|error| unreachable(explain_tls(&error).unwrap_or_else(|| chain(&error))))?;
+    let call = wire::JoinRequest {
+        token_id: token.id.clone(),
+        secret: token.secret().to_owned(),
+        server: server.to_string(),
+        public_key: request.public_key(),
+        witness,
+    };
+    let answer = JoinClient::new(channel).join(call).await.map_err(answered)?.into_inner();
+    convert::admission_in(answer).map_err(unreadable)
+}
+
+/// The first profile, in its file and in the local registry, and the backup that is made at install.
+fn keep_local(data: &Path, identity: &Identity, config: &ClusterConfig) -> Result<(), AppError> {
+    let first = Profile::first(identity.lineage().clone(), config);
+    let signed = SignedProfile::sign(identity, first)?;
+    signed.save(data)?;
+    LocalRegistry::create(data, identity.server(), Some(&signed.text()), wall_now())?;
+    Ok(())
+}
+
+pub(super) fn save(bootstrap: &Bootstrap, data: &Path) -> Result<(), AppError> {
     bootstrap
         .save(data)
         .map_err(|error| AppError::File(format!("{}: {error}", Bootstrap::path(data).display())))

@@ -14,10 +14,12 @@ mod explain;
 mod group;
 pub mod guard;
 pub mod history;
+mod local;
 mod log;
 pub mod output;
 pub mod plan;
 pub mod pool;
+mod profile;
 mod registry;
 pub mod render;
 pub mod replay;
@@ -26,6 +28,7 @@ mod server;
 pub mod type_;
 mod versions;
 mod wait;
+pub mod witness;
 
 use std::process::ExitCode;
 
@@ -70,6 +73,7 @@ async fn perform(context: &Context, noun: Noun) -> Result<ExitCode, AppError> {
         Noun::Server(verb) => server::perform(context, verb).await?,
         Noun::Config(verb) => config::perform(context, verb).await?,
         Noun::Registry(verb) => registry::perform(context, verb).await?,
+        Noun::Profile(verb) => profile::perform(context, verb).await?,
         Noun::Event(verb) => event::perform(context, verb).await?,
         Noun::Explain { name } => explain::perform(context, name).await?,
         Noun::Plan(arguments) => plan::perform(context, arguments).await?,

@@ -16,6 +16,7 @@ use crate::{
 
 pub(super) async fn perform(context: &Context, verb: RegistryVerb) -> Result<(), AppError> {
     match verb {
+        RegistryVerb::Local(verb) => super::local::perform(context, verb),
         RegistryVerb::Get { key } => {
             let mut client = RegistryClient::new(context.connect().await?);
             let answer = client.get(wire::GetKeyRequest { key }).await.map_err(answered)?;

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `identity.json` | server, Raft id, lineage, cluster | – |
 //! | `incarnation` | how often the node was started | – |
-//! | `ca.pem`, `ca.key` | the cluster's authority | every server, so that a join can be served anywhere |
+//! | `ca.pem`, `ca.key` | the cluster's authority | every server, so that a join can be served anywhere; a witness has no key there |
 //! | `server.pem`, `server.key` | this server's certificate (with the authority's behind it) and key | nobody has the key |
 //! | `link.key` | 32 bytes that authenticate heartbeats | every server |
 //! | `admin.pem`, `admin.key` | an operator's certificate, on the founding server only | whoever copies it |
@@ -23,6 +23,7 @@ mod caller;
 mod error;
 mod folder;
 mod pki;
+mod signing;
 mod tls;
 mod token;
 mod welcome;

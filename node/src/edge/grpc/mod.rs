@@ -12,13 +12,16 @@ mod event;
 pub mod fleet;
 mod group;
 mod join;
+mod membership;
 mod plan;
 mod pool;
+mod profile;
 mod registry;
 mod resource;
 pub mod serve;
 mod server;
 pub mod status;
+pub mod tie_break;
 mod type_;
 
 use tasuki_core::ids::Lineage;
@@ -60,6 +63,8 @@ pub async fn routes(
         .add_service(wire::type_server::TypeServer::new(face.clone()))
         .add_service(wire::pool_server::PoolServer::new(face.clone()))
         .add_service(wire::server_server::ServerServer::new(face.clone()))
+        .add_service(wire::membership_server::MembershipServer::new(face.clone()))
+        .add_service(wire::profile_server::ProfileServer::new(face.clone()))
         .add_service(wire::registry_server::RegistryServer::new(face.clone()))
         .add_service(wire::config_server::ConfigServer::new(face.clone()))
         .add_service(wire::event_server::EventServer::new(face.clone()))
@@ -72,6 +77,8 @@ pub async fn routes(
     reporter.set_serving::<wire::type_server::TypeServer<Face>>().await;
     reporter.set_serving::<wire::pool_server::PoolServer<Face>>().await;
     reporter.set_serving::<wire::server_server::ServerServer<Face>>().await;
+    reporter.set_serving::<wire::membership_server::MembershipServer<Face>>().await;
+    reporter.set_serving::<wire::profile_server::ProfileServer<Face>>().await;
     reporter.set_serving::<wire::registry_server::RegistryServer<Face>>().await;
     reporter.set_serving::<wire::config_server::ConfigServer<Face>>().await;
     reporter.set_serving::<wire::event_server::EventServer<Face>>().await;

@@ -28,8 +28,10 @@ pub(super) const GRACE: Duration = Duration::from_millis(100);
 pub(super) enum Outcome {
     /// The peer answered, be it with an error.
     Answer(Result<Bytes, PeerError>),
-    /// The path did not work.
+    /// The path did not work: the peer was not asked.
     Broken(String),
+    /// The connection broke while the peer was asked: it may have heard, and may do it.
+    Lost(String),
 }
 
 /// A path. Its connections are made when they are first used, and again when they broke.
@@ -49,6 +51,8 @@ struct Health {
     /// Since when it has not answered.
     failed: Option<Instant>,
     probed: Option<Instant>,
+    /// It has answered once.
+    answered: bool,
 }
 
 impl Path {
@@ -129,8 +133,14 @@ impl Path {
         });
     }
 
+    /// Whether it has answered since it was made.
+    pub fn has_answered(&self) -> bool {
+        self.health().answered
+    }
+
     pub fn answered(&self) {
         let mut health = self.health();
+        health.answered = true;
         if health.failed.take().is_some() {
             tracing::debug!(peer = %self.peer, address = %self.address, "the path answers again");
         }
@@ -174,12 +184,25 @@ pub(super) fn outcome(result: Result<tonic::Response<PeerReply>, Status>) -> Out
     match result {
         Ok(reply) => Outcome::Answer(Ok(reply.into_inner().body)),
         // What this side makes of a broken connection has a source; what came over the wire has none.
-        Err(status) if status.source().is_some() => Outcome::Broken(words(&status)),
+        Err(status) if status.source().is_some() && !was_connected(&status) => Outcome::Broken(words(&status)),
+        Err(status) if status.source().is_some() => Outcome::Lost(words(&status)),
         Err(status) => match status.code() {
             Code::Unavailable | Code::Cancelled | Code::Unknown => Outcome::Broken(status.message().into()),
             _ => Outcome::Answer(Err(PeerError::Refused(status.message().into()))),
         },
     }
+}
+
+/// Whether there was a connection over which the request may have gone.
+fn was_connected(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return false;
+        }
+        cause = error.source();
+    }
+    true
 }
 
 /// The innermost cause is the one that says something.

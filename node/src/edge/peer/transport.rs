@@ -87,13 +87,19 @@ impl GrpcPeers {
         paths.iter().filter(|p| p.failed_at().is_some()).map(|p| p.address.ip()).collect()
     }
 
-    /// All paths to a peer. Connections to addresses that it no longer has are closed here.
+    /// All paths to a peer. Where it was before it moved stays the last resort until it has answered
+    /// at a new place: it may not have heard of the change yet.
     fn paths(&self, to: &PeerAddress) -> Result<Vec<Arc<Path>>, PeerError> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let known = peers.entry(to.server.clone()).or_default();
         let wanted = || to.addresses.iter().map(|ip| SocketAddr::new(*ip, to.port));
-        if !known.iter().map(|p| p.address).eq(wanted()) {
-            let mut paths = Vec::with_capacity(to.addresses.len());
+        let count = to.addresses.len();
+        let same = known.iter().map(|p| p.address).take(count).eq(wanted());
+        if same && known.iter().take(count).any(|path| path.has_answered()) {
+            known.truncate(count);
+        }
+        if !same {
+            let mut paths = Vec::with_capacity(count);
             for address in wanted() {
                 paths.push(match known.iter().find(|p| p.address == address) {
                     Some(path) => path.clone(),
@@ -101,6 +107,9 @@ impl GrpcPeers {
                         Arc::new(Path::new(to, address, &self.identity, &self.settings, self.cuts.clone())?)
                     }
                 });
+            }
+            if !paths.iter().any(|path| path.has_answered()) {
+                paths.extend(known.iter().filter(|old| wanted().all(|new| new != old.address)).cloned());
             }
             *known = paths;
         }
@@ -124,6 +133,8 @@ impl GrpcPeers {
         // Sent and neither answered nor broken, in the order of sending.
         let mut silent: Vec<(usize, Arc<Path>)> = Vec::new();
         let mut last_error = String::new();
+        // A connection broke after the request may have gone over it.
+        let mut may_be_done = false;
         loop {
             // Here once at the start, and again whenever the next path is due.
             if let Some((number, path)) = waiting.next() {
@@ -134,12 +145,16 @@ impl GrpcPeers {
                     (number, path, outcome)
                 });
             } else if calls.is_empty() {
-                return Err(PeerError::Unreachable(last_error));
+                return Err(match may_be_done {
+                    true => PeerError::Broken(last_error),
+                    false => PeerError::Unreachable(last_error),
+                });
             }
             let hedge_at = Instant::now() + self.settings.hedge;
             tokio::select! { biased;
                 Some((number, path, outcome)) = calls.next() => {
                     silent.retain(|(n, _)| *n != number);
+                    may_be_done |= matches!(outcome, Outcome::Lost(_));
                     match outcome {
                         Outcome::Answer(answer) => {
                             path.answered();
@@ -147,7 +162,7 @@ impl GrpcPeers {
                             silent.iter().filter(|(n, _)| *n < number).for_each(|(_, p)| p.failed());
                             return answer;
                         }
-                        Outcome::Broken(why) => {
+                        Outcome::Broken(why) | Outcome::Lost(why) => {
                             path.failed();
                             last_error = format!("{}: {why}", path.address);
                         }
