@@ -56,6 +56,17 @@ pub struct RaftStatus {
     pub applied: u64,
 }
 
+/// What the place of the tie-break record last answered, as this server sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TieBreakSeen {
+    /// Where the record is: a witness, or voting files.
+    pub place: String,
+    /// What it says; `None` when there is none, or no answer.
+    pub record: Option<String>,
+    /// Why it would not help now.
+    pub problem: Option<String>,
+}
+
 /// This node, as it sees itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -71,6 +82,9 @@ pub struct NodeStatus {
     pub now: Timestamp,
     /// Raft.
     pub raft: RaftStatus,
+    /// The tie-break record, where there is a place for it.
+    #[serde(default)]
+    pub tie_break: Option<TieBreakSeen>,
 }
 
 /// Something that happened, for people and subscribers.

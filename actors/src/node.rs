@@ -170,6 +170,7 @@ impl Inner {
             lease_end: *self.context.lease.borrow(),
             now: self.context.ports.clock.now(),
             raft: self.context.raft_status.borrow().clone(),
+            tie_break: self.context.tie_break.seen.borrow().clone(),
         }
     }
 

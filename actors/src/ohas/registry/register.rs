@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     context::Context,
+    handle::TieBreakSeen,
     ports::{PeerAddress, RegisterError, RegisterPlace, Swap},
 };
 
@@ -15,6 +16,8 @@ use crate::{
 pub struct TieBreakDesk {
     /// What the tie-break waits for, while it is asked.
     pub waits: watch::Sender<Option<String>>,
+    /// What the record's place last answered; `None` where there is none, or nothing yet.
+    pub seen: watch::Sender<Option<TieBreakSeen>>,
     /// Whoever changes the record holds this. Counts the claims: a leader writes nothing that it
     /// read before one.
     pub turn: Mutex<u64>,

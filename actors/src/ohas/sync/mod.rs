@@ -7,6 +7,7 @@ pub mod gossip_actor;
 pub mod lease_actor;
 pub mod link_actor;
 pub mod links_actor;
+pub mod tie_break_watch_actor;
 pub mod vote_actor;
 pub mod voting_file_actor;
 pub mod voting_files_actor;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use self::{
     arbiter_actor::ArbiterActor, fencing_actor::FencingActor, gossip_actor::GossipActor,
-    lease_actor::LeaseActor, links_actor::LinksActor, vote_actor::VoteActor,
+    lease_actor::LeaseActor, links_actor::LinksActor, tie_break_watch_actor::TieBreakWatchActor, vote_actor::VoteActor,
     voting_files_actor::VotingFilesActor,
 };
 use crate::{
@@ -29,6 +30,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
     let child = |context: &Arc<Context>| context.clone();
     let (a, b, c, d, e) = (child(context), child(context), child(context), child(context), child(context));
     let (fencing, vote) = (child(context), child(context));
+    let watch = child(context);
     let (files, keeper) = (child(context), child(context));
     SupervisorSpec {
         name: "sync".into(),
@@ -39,6 +41,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
             Child::worker("links_keeper", move || (LinksActor, b.clone())),
             Child::worker("gossip", move || (GossipActor, c.clone())),
             Child::worker("vote", move || (VoteActor, vote.clone())),
+            Child::worker("tie_break_watch", move || (TieBreakWatchActor, watch.clone())),
             Child::worker("arbiter", move || (ArbiterActor, d.clone())),
             Child::worker("lease", move || (LeaseActor, e.clone())),
             Child::supervisor("voting_files", move || voting_files_table(&files)),
