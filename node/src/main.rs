@@ -27,6 +27,12 @@ fn main() -> ExitCode {
             wiring::run(&options.data, &cli::guard::run_folder(&options.data, arguments.run.as_deref()))
         }
         Word::Lab(arguments) => lab::run(&options, arguments),
+        Word::Witness(arguments) => {
+            if arguments.verb.is_none() {
+                log_to_stderr();
+            }
+            cli::witness::run(&options, arguments)
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use prost::Message;
 use tasuki::{app::intentions::INTENTIONS, cli::args::CommandLine};
 
 /// What is said about processes of this machine rather than about a cluster.
-const OTHER_WORDS: &[&str] = &["lab", "guard", "node", "__demo-http"];
-/// Between servers.
-const OTHER_SERVICES: &[&str] = &["Peer"];
+const OTHER_WORDS: &[&str] = &["lab", "witness", "guard", "node", "__demo-http"];
+/// Between servers, or between a server and a witness.
+const OTHER_SERVICES: &[&str] = &["TieBreak", "Peer"];
 
 #[test]
 fn every_rpc_is_an_intention() {

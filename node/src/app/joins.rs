@@ -53,7 +53,9 @@ impl App {
         let is_server = entry.is_some_and(|entry| entry.config.value.role.runs_groups());
         if entry.is_some() && is_server == witness {
             let cluster = before.settings.as_ref().map_or_else(String::new, |s| s.value.name.clone());
-            return Err(WitnessError::OtherRole { name: server.to_string(), cluster, server: is_server }.into());
+            return Err(
+                WitnessError::OtherRole { name: server.to_string(), cluster, server: is_server }.into()
+            );
         }
         let last = before.presence(&server).map_or(Incarnation(0), |presence| presence.incarnation);
         let digest = Token::digest_of(&secret);

@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 use tasuki_actors::handle::NodeStatus;
 use tasuki_core::{
-    config::GroupConfig,
+    config::{GroupConfig, Role as MemberRole, TieBreak},
     ids::{Epoch, GroupName, Incarnation, Lineage, NetworkName, ResourceName, Revision, ServerName, Term},
-    membership::view::{GossipState, PathState, View},
+    membership::view::{GossipState, PathState, PeerView, View},
     registry::{
         State,
         state::{ClusterMode, GroupEntry, GroupState, Ownership, ResourceState, ServerMode, Target},
@@ -80,6 +80,9 @@ pub struct Survival {
     pub needed: u32,
     /// Running groups that no other server could take.
     pub stranded: Vec<GroupName>,
+    /// What would let the survivor of two voters go on, if it answers.
+    #[serde(default)]
+    pub tie_break: Option<String>,
 }
 
 /// One server.
@@ -89,6 +92,9 @@ pub struct ServerStatus {
     pub name: ServerName,
     /// Its number.
     pub number: u32,
+    /// What it does in the cluster.
+    #[serde(default)]
+    pub kind: MemberKind,
     /// The registry's word on it.
     pub state: ServerState,
     /// Why it is down.
@@ -123,6 +129,35 @@ pub enum ServerState {
     Leaving,
     /// Gone, or stopped.
     Down,
+    /// A witness that answers.
+    Heard,
+    /// A witness that does not answer.
+    NotHeard,
+    /// A witness to which this server has no heartbeat path: whether it is there, Raft knows.
+    Joined,
+}
+
+/// What a member does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberKind {
+    /// Runs groups.
+    #[default]
+    Server,
+    /// A witness that votes.
+    Voter,
+    /// A witness that keeps the tie-break record.
+    Register,
+}
+
+impl From<MemberRole> for MemberKind {
+    fn from(role: MemberRole) -> Self {
+        match role {
+            MemberRole::Server => Self::Server,
+            MemberRole::Voter { .. } => Self::Voter,
+            MemberRole::Register { .. } => Self::Register,
+        }
+    }
 }
 
 /// One heartbeat path.
@@ -197,7 +232,7 @@ pub fn cluster(state: &State, view: &View, node: &NodeStatus, confirmed: bool) -
         seen_from: node.server.clone(),
         leader: node.raft.leader.clone().filter(|_| confirmed),
         term: node.raft.term,
-        survival: survival(state, &servers, &groups, confirmed),
+        survival: survival(state, node, &servers, &groups, confirmed),
         servers,
         groups,
         monitors: monitors::all(state),
@@ -217,16 +252,23 @@ fn server(state: &State, view: &View, node: &NodeStatus, confirmed: bool, name: 
     let presence = state.presence(name);
     let peer = view.peers.get(name);
     let here = *name == node.server;
+    let kind = state.servers.get(name).map_or(MemberKind::Server, |s| s.config.value.role.into());
+    let witness = presence.and_then(|_| witness_state(state, kind, name, peer, node));
     ServerStatus {
+        kind,
         name: name.clone(),
         number: state.servers.get(name).map_or(0, |entry| entry.config.value.number),
         state: match presence {
+            Some(_) if let Some((state, _)) = &witness => *state,
             None => ServerState::NotJoined,
             Some(p) if !p.up => ServerState::Down,
             Some(p) if p.mode != ServerMode::Active => ServerState::Leaving,
             Some(_) => ServerState::Up,
         },
-        because: presence.and_then(|p| p.down_because.as_ref()).map(ToString::to_string),
+        because: match witness {
+            Some((_, because)) => because,
+            None => presence.and_then(|p| p.down_because.as_ref()).map(ToString::to_string),
+        },
         incarnation: presence.map_or(Incarnation(0), |p| p.incarnation),
         voter: node.raft.voters.contains(name),
         leader: confirmed && node.raft.leader.as_ref() == Some(name),
@@ -248,6 +290,29 @@ fn server(state: &State, view: &View, node: &NodeStatus, confirmed: bool, name: 
                 .collect()
         }),
         groups: state.owned_by(name).map(|(group, _)| group.clone()).collect(),
+    }
+}
+
+/// How a witness is, which is never up or down: the registry does not know.
+fn witness_state(
+    state: &State,
+    kind: MemberKind,
+    name: &ServerName,
+    peer: Option<&PeerView>,
+    node: &NodeStatus,
+) -> Option<(ServerState, Option<String>)> {
+    let asked = state.settings.as_ref().is_some_and(
+        |settings| matches!(&settings.value.votes.tie_break, TieBreak::Witness { witness } if witness == name),
+    );
+    match (kind, peer, node.tie_break.as_ref().filter(|_| asked)) {
+        (MemberKind::Server, ..) => None,
+        (MemberKind::Voter, None, _) | (MemberKind::Register, _, None) => Some((ServerState::Joined, None)),
+        (MemberKind::Voter, Some(peer), _) if peer.is_silent() => Some((ServerState::NotHeard, None)),
+        (MemberKind::Voter, Some(_), _) => Some((ServerState::Heard, None)),
+        (MemberKind::Register, _, Some(seen)) => Some(match &seen.problem {
+            Some(problem) => (ServerState::NotHeard, Some(problem.clone())),
+            None => (ServerState::Heard, None),
+        }),
     }
 }
 
@@ -357,9 +422,17 @@ fn reason(ownership: &Ownership) -> Option<String> {
     vacate.or(ownership.assigned.as_ref().map(|a| &a.reason)).map(ToString::to_string)
 }
 
-fn survival(state: &State, servers: &[ServerStatus], groups: &[GroupStatus], confirmed: bool) -> Survival {
-    let up = |server: &&ServerStatus| {
-        matches!(server.state, ServerState::Up | ServerState::Leaving) && !server.silent
+fn survival(
+    state: &State,
+    node: &NodeStatus,
+    servers: &[ServerStatus],
+    groups: &[GroupStatus],
+    confirmed: bool,
+) -> Survival {
+    let up = |server: &&ServerStatus| match server.state {
+        ServerState::Up | ServerState::Leaving => !server.silent,
+        ServerState::Heard | ServerState::Joined => true,
+        ServerState::NotJoined | ServerState::Down | ServerState::NotHeard => false,
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let voters = count(servers.iter().filter(|s| s.voter).count());
@@ -384,7 +457,11 @@ fn survival(state: &State, servers: &[ServerStatus], groups: &[GroupStatus], con
         })
         .map(|group| group.name.clone())
         .collect();
-    Survival { survives: confirmed && voters_up > needed, voters, voters_up, needed, stranded }
+    // R14: of two voters, the one that is left may go on when the record answers and lets it.
+    let tie_break = node.tie_break.as_ref().filter(|seen| seen.problem.is_none() && seen.record.is_some());
+    let tie_break = tie_break.filter(|_| voters == 2 && voters_up == 2).map(|seen| seen.place.clone());
+    let survives = confirmed && (voters_up > needed || tie_break.is_some());
+    Survival { survives, voters, voters_up, needed, stranded, tie_break }
 }
 
 impl Survival {
@@ -399,7 +476,10 @@ impl Survival {
             );
         }
         let answer = if self.survives { "yes" } else { "no" };
-        let mut text = format!("{answer}: {voters_up} of {voters} voters are up, {needed} {is} needed");
+        let mut text = match &self.tie_break {
+            Some(place) => format!("{answer}: {voters_up} of {voters} voters are up, {place} breaks a tie"),
+            None => format!("{answer}: {voters_up} of {voters} voters are up, {needed} {is} needed"),
+        };
         if !self.stranded.is_empty() {
             let names: Vec<&str> = self.stranded.iter().map(GroupName::as_str).collect();
             text.push_str(&format!("; no other server could take {}", names.join(", ")));

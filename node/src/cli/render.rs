@@ -15,7 +15,7 @@ use super::output::{Cell, Style, table};
 use crate::app::{
     explain::Explanation,
     monitors::{MonitorOn, MonitorStatus},
-    status::{ClusterStatus, GroupStatus, ModeName, PathStatus, ServerState, ServerStatus},
+    status::{ClusterStatus, GroupStatus, MemberKind, ModeName, PathStatus, ServerState, ServerStatus},
 };
 
 /// The cluster at a glance. `now` is the reader's wall clock.
@@ -77,6 +77,9 @@ pub fn servers(servers: &[ServerStatus], here: &tasuki_core::ids::ServerName, co
         .map(|server| {
             let (state, style) = server_state(server);
             let role = match (server.leader, server.voter, server.state) {
+                _ if server.kind == MemberKind::Register => "tie-break",
+                _ if server.kind == MemberKind::Voter && server.voter => "witness, voter",
+                _ if server.kind == MemberKind::Voter => "witness",
                 (true, ..) => "leader",
                 (_, true, _) => "voter",
                 (_, _, ServerState::NotJoined) => "",
@@ -107,11 +110,15 @@ fn server_state(server: &ServerStatus) -> (&'static str, Style) {
         ServerState::Up => ("up", Style::Good),
         ServerState::Leaving => ("leaving", Style::Warn),
         ServerState::Down => ("down", Style::Bad),
+        ServerState::Heard => ("heard", Style::Good),
+        ServerState::NotHeard => ("not heard", Style::Bad),
+        ServerState::Joined => ("joined", Style::Dim),
     }
 }
 
 fn note(server: &ServerStatus) -> String {
-    let because = server.because.as_ref().filter(|_| server.state == ServerState::Down);
+    let because = server.because.as_ref();
+    let because = because.filter(|_| matches!(server.state, ServerState::Down | ServerState::NotHeard));
     match (because, server.lease_left_ms) {
         (Some(because), _) => because.clone(),
         (None, Some(0)) => "no lease".to_owned(),

@@ -23,7 +23,7 @@ use crate::{
         joins::Admission,
         registry::ItemView,
         status::{
-            ClusterStatus, GroupStatus, ModeName, PathStatus, ResourceStatus, ServerState, ServerStatus,
+            ClusterStatus, GroupStatus, MemberKind, ModeName, PathStatus, ResourceStatus, ServerState, ServerStatus,
             Survival,
         },
     },
@@ -85,6 +85,14 @@ words!(server_state_out, server_state_in, ServerState, wire::ServerState, {
     ServerState::Up => wire::ServerState::Up => ServerState::Up,
     ServerState::Leaving => wire::ServerState::Leaving => ServerState::Leaving,
     ServerState::Down => wire::ServerState::Down => ServerState::Down,
+    ServerState::Heard => wire::ServerState::Heard => ServerState::Heard,
+    ServerState::NotHeard => wire::ServerState::NotHeard => ServerState::NotHeard,
+    ServerState::Joined => wire::ServerState::Joined => ServerState::Joined,
+});
+words!(member_kind_out, member_kind_in, MemberKind, wire::MemberKind, {
+    MemberKind::Server => wire::MemberKind::Server => MemberKind::Server,
+    MemberKind::Voter => wire::MemberKind::Voter => MemberKind::Voter,
+    MemberKind::Register => wire::MemberKind::Register => MemberKind::Register,
 });
 words!(gossip_out, gossip_in, GossipState, wire::GossipState, {
     GossipState::Joining => wire::GossipState::Joining => GossipState::Joining,
@@ -192,6 +200,7 @@ pub fn status_out(status: ClusterStatus) -> wire::ClusterStatusResponse {
             voters_up: status.survival.voters_up,
             needed: status.survival.needed,
             stranded: status.survival.stranded.iter().map(ToString::to_string).collect(),
+            tie_break: text_of(status.survival.tie_break),
         }),
         servers: status.servers.into_iter().map(server_out).collect(),
         groups: status.groups.into_iter().map(group_out).collect(),
@@ -220,6 +229,7 @@ pub fn status_in(status: wire::ClusterStatusResponse) -> Result<ClusterStatus> {
             voters_up: survival.voters_up,
             needed: survival.needed,
             stranded: survival.stranded.iter().map(|name| name.as_str().into()).collect(),
+            tie_break: optional(survival.tie_break),
         },
         servers: all(status.servers, server_in)?,
         groups: all(status.groups, group_in)?,
@@ -233,6 +243,7 @@ pub fn server_out(server: ServerStatus) -> wire::ServerStatus {
     wire::ServerStatus {
         name: server.name.to_string(),
         number: server.number,
+        kind: member_kind_out(server.kind),
         state: server_state_out(server.state),
         because: text_of(server.because),
         incarnation: server.incarnation.0,
@@ -263,6 +274,7 @@ pub fn server_in(server: wire::ServerStatus) -> Result<ServerStatus> {
     Ok(ServerStatus {
         name: ServerName::new(server.name),
         number: server.number,
+        kind: member_kind_in(server.kind)?,
         state: server_state_in(server.state)?,
         because: optional(server.because),
         incarnation: Incarnation(server.incarnation),

@@ -13,8 +13,8 @@ impl Join for Face {
         &self,
         request: Request<wire::JoinRequest>,
     ) -> Result<Response<wire::JoinResponse>, Status> {
-        let wire::JoinRequest { token_id, secret, server, public_key } = request.into_inner();
-        let request = JoinRequest { token_id, secret, server: ServerName::new(server), public_key };
+        let wire::JoinRequest { token_id, secret, server, public_key, witness } = request.into_inner();
+        let request = JoinRequest { token_id, secret, server: ServerName::new(server), public_key, witness };
         let admission = self.app.cluster_join(request).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(convert::admission_out(admission).map_err(malformed)?))
     }

@@ -93,6 +93,8 @@ struct Shared {
     server: ServerName,
     incarnation: Incarnation,
     port: u16,
+    /// Ports of those that have one of their own: witnesses.
+    ports: RwLock<BTreeMap<ServerName, u16>>,
     seal: Seal,
     cuts: Arc<Cuts>,
     counters: Counters,
@@ -128,11 +130,26 @@ impl UdpLinks {
         port: u16,
         cuts: Arc<Cuts>,
     ) -> Self {
+        Self::with_ports(identity, incarnation, own, port, BTreeMap::new(), cuts)
+    }
+
+    /// The same, with members that use another port: one machine may be a witness of several
+    /// clusters.
+    #[must_use]
+    pub fn with_ports(
+        identity: &Identity,
+        incarnation: Incarnation,
+        own: BTreeMap<NetworkName, IpAddr>,
+        port: u16,
+        ports: BTreeMap<ServerName, u16>,
+        cuts: Arc<Cuts>,
+    ) -> Self {
         let (queue, incoming) = mpsc::channel(QUEUE);
         let shared = Shared {
             server: identity.server().clone(),
             incarnation,
             port,
+            ports: RwLock::new(ports),
             seal: Seal::new(identity.link_key(), identity.lineage()),
             cuts,
             counters: Counters::default(),
@@ -167,6 +184,11 @@ impl UdpLinks {
         }
         drop(tasks);
         self.tell_cuts();
+    }
+
+    /// The ports of those that have one of their own, after a configuration change.
+    pub fn set_ports(&self, ports: BTreeMap<ServerName, u16>) {
+        *self.shared.ports.write().unwrap_or_else(PoisonError::into_inner) = ports;
     }
 
     /// What has become of datagrams so far.
@@ -246,6 +268,11 @@ impl Shared {
         peers.get(peer)?.get(network).cloned()
     }
 
+    fn port_of(&self, server: &ServerName) -> u16 {
+        let ports = self.ports.read().unwrap_or_else(PoisonError::into_inner);
+        ports.get(server).copied().unwrap_or(self.port)
+    }
+
     fn send(&self, to: &ServerName, network: &NetworkName, body: &[u8]) -> Option<()> {
         let path = self.path(to, network)?;
         let socket = self.sockets.read().unwrap_or_else(PoisonError::into_inner).get(network)?.clone();
@@ -256,12 +283,12 @@ impl Shared {
         let datagram = self.seal.close(&self.server, self.incarnation, counter, to, network, body)?;
         // Straight to the system, not through tokio, whose `try_send_to` sends nothing before it
         // has once seen the socket writable. Any error is a lost datagram.
-        socket.send_to(&datagram, SocketAddr::new(path.address, self.port)).ok().map(|_| ())
+        socket.send_to(&datagram, SocketAddr::new(path.address, self.port_of(to))).ok().map(|_| ())
     }
 
     /// Binds, then receives for ever.
     async fn run(self: Arc<Self>, network: NetworkName, address: IpAddr) {
-        let at = SocketAddr::new(address, self.port);
+        let at = SocketAddr::new(address, self.port_of(&self.server));
         let mut told = false;
         let socket = loop {
             match self.bind(&network, at) {
