@@ -1,25 +1,21 @@
 //! From the checked draft to the types that the cluster keeps.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use tasuki_core::{
-    config::{
-        ClusterConfig, ClusterSettings, FloatingIpConfig, GroupConfig, HeartbeatPath, MonitorConfig,
-        MonitorKind, Network, NetworkUse, PoolConfig, RecoveryConfig, RecoveryTarget, ResourceConfig,
-        ResourceDefinition, ResourceKind, Role, ServerConfig, TieBreak, Votes,
-    },
-    ids::{NetworkName, PoolName, ResourceName, ServerName},
+    config::{ClusterConfig, ClusterSettings, FenceConfig, FloatingIpConfig, GroupConfig, HeartbeatPath, MonitorConfig, MonitorKind, Network, NetworkUse, PoolConfig, RecoveryConfig, RecoveryTarget, ResourceConfig, ResourceDefinition, ResourceKind, Role, ServerConfig, TieBreak, Votes},
+    ids::{FenceName, NetworkName, PoolName, ResourceName, ServerName},
 };
 use toml::Spanned;
 
 use crate::{
     draft::{
-        DefinitionDraft, Draft, FloatingIpDraft, GroupDraft, HeartbeatDraft, HeartbeatKind, KindDraft, MonitorDraft, MonitorKindDraft, Name,
-        Placed, PoolDraft, ResourceDraft, WitnessDraft, WitnessKind,
+        DefinitionDraft, Draft, FenceDraft, FloatingIpDraft, GroupDraft, HeartbeatDraft, HeartbeatKind, KindDraft, MonitorDraft, MonitorKindDraft, Name,
+        Placed, PoolDraft, ResourceDraft, TieBreakWord, VotesDraft, WitnessDraft, WitnessKind,
     },
     net::bits,
     scripts::Owner,
-    section::types,
+    section::{types, votes::DEFAULT_DISK_TIMEOUT},
     source::Span,
 };
 
@@ -29,6 +25,11 @@ pub(crate) type ScriptSpans = BTreeMap<(Owner, &'static str), Span>;
 /// The configuration. `None` when something is missing that the reader must have reported.
 pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
     let numbers = draft.numbers();
+    let named = |level: Vec<&Name>| level.into_iter().map(|name| name.get_ref().as_str().into()).collect();
+    let levels = draft.servers.iter().map(|server| draft.levels_of(server).into_iter().map(named).collect());
+    let levels: Vec<Vec<Vec<FenceName>>> = levels.collect();
+    let fence_breaks_tie = draft.fence_is_tie_break();
+    let files: Vec<PathBuf> = draft.voting_files().into_iter().map(Spanned::into_inner).collect();
     let witness_kinds: Vec<WitnessKind> = draft.witnesses.iter().map(|one| draft.kind_of(one)).collect();
     let cluster = draft.cluster?;
     let mut networks = BTreeMap::new();
@@ -39,7 +40,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
     }
     let heartbeats = draft.heartbeats.into_iter().map(assemble_heartbeat);
     let mut servers = BTreeMap::new();
-    for (number, server) in numbers.into_iter().zip(draft.servers) {
+    for ((number, server), fencing) in numbers.into_iter().zip(draft.servers).zip(levels) {
         let addresses = server.addresses.into_iter();
         let addresses = addresses
             .map(|(network, address)| Some((NetworkName::new(network.into_inner()), address?.into_inner())))
@@ -47,7 +48,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         let value = ServerConfig {
             role: Default::default(),
             domain: server.domain.map(Spanned::into_inner),
-            fencing: Vec::new(),
+            fencing,
             number,
             comment: server.comment,
             addresses,
@@ -59,9 +60,22 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         let (name, value) = assemble_witness(witness, kind, number, &networks)?;
         servers.insert(name, value);
     }
+    let mut votes = assemble_votes(draft.voting, files, &servers);
+    if fence_breaks_tie {
+        votes.tie_break = TieBreak::Fence;
+    }
+    let fence_programs: ScriptSpans = draft
+        .fences
+        .iter()
+        .filter_map(|fence| {
+            let name = fence.name.as_ref()?.get_ref().clone();
+            Some(((Owner::Fence(name), "program"), fence.program.clone()?))
+        })
+        .collect();
+    let fences = draft.fences.into_iter().map(assemble_fence).collect::<Option<_>>()?;
     let settings = ClusterSettings {
-        votes: Votes { tie_break: witness_as_tie_break(&servers), ..Votes::default() },
-        fences: BTreeMap::new(),
+        votes,
+        fences,
         on_hang: cluster.on_hang,
         name: cluster.name?.into_inner(),
         comment: cluster.comment,
@@ -86,6 +100,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
     }
     let targets = Targets { groups: groups.keys().map(ToString::to_string).collect() };
     let mut monitors = BTreeMap::new();
+    spans.extend(fence_programs);
     for monitor in draft.monitors {
         let name = monitor.name.as_ref()?.get_ref().clone();
         if let Some(MonitorKindDraft::Exec { span, .. }) = &monitor.kind {
@@ -135,6 +150,53 @@ fn assemble_witness(
 /// A network that no `[[network]]` can be called: where an address is that belongs to none.
 fn outside(number: u32) -> NetworkName {
     NetworkName::new(if number == 1 { "@outside".to_owned() } else { format!("@outside-{number}") })
+}
+
+fn assemble_fence(fence: FenceDraft) -> Option<(FenceName, FenceConfig)> {
+    let ports = fence.ports.into_iter().map(|(server, port)| (ServerName::new(server.into_inner()), port));
+    let config = FenceConfig {
+        comment: fence.comment,
+        kind: fence.kind?,
+        ports: ports.collect(),
+        timeout: fence.timeout,
+        retries: fence.retries,
+        delay: fence.delay,
+    };
+    Some((FenceName::new(fence.name?.into_inner()), config))
+}
+
+/// The tie-break that is asked for, or the one that there is.
+fn assemble_votes(
+    votes: Option<VotesDraft>,
+    files: Vec<PathBuf>,
+    servers: &BTreeMap<ServerName, ServerConfig>,
+) -> Votes {
+    let unsaid = usual_tie_break(servers, &files);
+    let Some(votes) = votes else {
+        return Votes { tie_break: unsaid, files, disk_timeout: DEFAULT_DISK_TIMEOUT };
+    };
+    let register = servers.iter().find(|(_, server)| !server.role.may_vote());
+    let addresses = votes.addresses.into_iter().map(Spanned::into_inner).collect();
+    let tie_break = match votes.tie_break.map(Spanned::into_inner) {
+        None => unsaid,
+        Some(TieBreakWord::None) => TieBreak::None,
+        Some(TieBreakWord::Witness) => {
+            register.map_or(TieBreak::None, |(witness, _)| TieBreak::Witness { witness: witness.clone() })
+        }
+        Some(TieBreakWord::VotingFiles) => TieBreak::VotingFiles,
+        Some(TieBreakWord::Fence) => TieBreak::Fence,
+        Some(TieBreakWord::UnsafePing) => TieBreak::UnsafePing { addresses },
+    };
+    Votes { tie_break, files, disk_timeout: votes.disk_timeout }
+}
+
+/// The tie-break when nobody says which: a witness with a record, else the voting files.
+pub(crate) fn usual_tie_break(servers: &BTreeMap<ServerName, ServerConfig>, files: &[PathBuf]) -> TieBreak {
+    let voters = servers.values().filter(|server| server.role.may_vote()).count();
+    match witness_as_tie_break(servers) {
+        TieBreak::None if voters == 2 && !files.is_empty() => TieBreak::VotingFiles,
+        found => found,
+    }
 }
 
 /// Two servers and a witness with a record: nothing more needs to be said.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use tasuki_core::{
     config::{
-        AttributeConfig, Automatic, Cardinality, Exclusive, ExecConfig, FinalAction, MonitorTiming,
+        AttributeConfig, Automatic, Cardinality, Exclusive, ExecConfig, FenceKind, FinalAction, MonitorTiming,
         NetworkUse, OnHang, Placement, PlacementPolicy, QuorumLoss, StartDependency, StartFailurePolicy, Startup,
         StopDependency, StopFailurePolicy, Value,
     },
@@ -29,6 +29,8 @@ pub(crate) fn label(name: Option<&Name>) -> &str {
 #[derive(Default)]
 pub(crate) struct Draft {
     pub(crate) cluster: Option<ClusterDraft>,
+    pub(crate) voting: Option<VotesDraft>,
+    pub(crate) fences: Vec<FenceDraft>,
     pub(crate) networks: Vec<NetworkDraft>,
     pub(crate) servers: Vec<ServerDraft>,
     pub(crate) witnesses: Vec<WitnessDraft>,
@@ -70,6 +72,42 @@ pub(crate) struct ClusterDraft {
     pub(crate) heartbeat_port: u16,
     /// The short form of a `[[witness]]`.
     pub(crate) witness: Option<WitnessDraft>,
+    /// The short form of `files` in `[votes]`.
+    pub(crate) voting_file: Option<Spanned<PathBuf>>,
+    /// The fencing device of every server that names none.
+    pub(crate) fence: Option<Name>,
+}
+
+/// `[votes]`
+pub(crate) struct VotesDraft {
+    pub(crate) files: Vec<Spanned<PathBuf>>,
+    pub(crate) tie_break: Option<Spanned<TieBreakWord>>,
+    pub(crate) addresses: Vec<Spanned<IpAddr>>,
+    pub(crate) disk_timeout: Duration,
+}
+
+/// The words for a tie-break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TieBreakWord {
+    None,
+    Witness,
+    VotingFiles,
+    Fence,
+    UnsafePing,
+}
+
+/// `[[fence]]`
+#[derive(Default)]
+pub(crate) struct FenceDraft {
+    pub(crate) name: Option<Name>,
+    pub(crate) comment: String,
+    pub(crate) kind: Option<FenceKind>,
+    /// Where its program stands.
+    pub(crate) program: Option<Span>,
+    pub(crate) ports: Vec<(Name, String)>,
+    pub(crate) timeout: Duration,
+    pub(crate) retries: u32,
+    pub(crate) delay: Duration,
 }
 
 pub(crate) struct NetworkDraft {
@@ -88,6 +126,10 @@ pub(crate) struct ServerDraft {
     pub(crate) domain: Option<Name>,
     /// Network and address there.
     pub(crate) addresses: Vec<(Name, Option<Spanned<IpAddr>>)>,
+    /// Levels of fencing devices.
+    pub(crate) fencing: Vec<Vec<Name>>,
+    /// Where they stand.
+    pub(crate) fence_span: Option<Span>,
 }
 
 /// A member that runs no groups.

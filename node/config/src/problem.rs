@@ -86,6 +86,20 @@ codes! {
     BadWitness = "1061",
     /// Warning: a witness that nobody asks.
     IdleWitness = "1062",
+    /// An even number of voting files.
+    EvenVotingFiles = "1063",
+    /// A voting file that cannot be one.
+    BadVotingFile = "1064",
+    /// A tie-break that lacks what it needs.
+    BadTieBreak = "1065",
+    /// Warning: a tie-break that allows two masters.
+    UnsafeTieBreak = "1066",
+    /// A fencing device that could not fence.
+    BadFence = "1067",
+    /// Warning: a fencing device that no server has.
+    IdleFence = "1068",
+    /// A tie-break by fence without devices that prove a server off.
+    FenceNoTieBreak = "1069",
     /// No heartbeat path that carries votes.
     NoLanHeartbeat = "1070",
     /// A serial line between other than two servers.
@@ -130,6 +144,8 @@ impl Code {
                 | Self::NothingToWaitFor
                 | Self::NoInterconnect
                 | Self::IdleWitness
+                | Self::UnsafeTieBreak
+                | Self::IdleFence
                 | Self::ReadOnlyMismatch
                 | Self::CannotFreeze
         )

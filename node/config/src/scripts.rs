@@ -8,7 +8,7 @@ use std::{
 };
 
 use tasuki_core::{
-    config::{ClusterConfig, ExecConfig, MonitorKind, ResourceKind},
+    config::{ClusterConfig, ExecConfig, FenceKind, MonitorKind, ResourceKind},
     ids::ResourceName,
 };
 
@@ -29,6 +29,8 @@ pub(crate) enum Owner {
     Resource(String),
     /// A monitor.
     Monitor(String),
+    /// A fencing device.
+    Fence(String),
 }
 
 impl fmt::Display for Owner {
@@ -37,6 +39,7 @@ impl fmt::Display for Owner {
             Self::Member(group, resource) => write!(f, "resource {resource} (group {group})"),
             Self::Resource(resource) => write!(f, "resource {resource}"),
             Self::Monitor(monitor) => write!(f, "monitor {monitor}"),
+            Self::Fence(fence) => write!(f, "fencing device {fence}"),
         }
     }
 }
@@ -68,8 +71,11 @@ fn check(
     problem: impl Fn(&Owner, &'static str, String) -> Problem,
 ) -> Result<(), ConfigErrors> {
     let mut problems = Vec::new();
-    for (owner, key, command) in all_commands(config) {
-        let Some(program) = command.first() else { continue };
+    let commands = all_commands(config);
+    let programs = commands.iter().filter_map(|(owner, key, command)| {
+        Some((owner.clone(), *key, command.first()?.as_str()))
+    });
+    for (owner, key, program) in programs.chain(fence_programs(config)) {
         if let Err(wrong) = find_program(program, base) {
             let message = format!("`{key}` of {owner} cannot be run");
             problems.push(
@@ -103,6 +109,16 @@ fn all_commands(config: &ClusterConfig) -> Vec<(Owner, &'static str, &Vec<String
         }
     }
     found
+}
+
+/// The programs of fencing devices: on every server, because any of them may have to fence.
+fn fence_programs(config: &ClusterConfig) -> impl Iterator<Item = (Owner, &'static str, &str)> {
+    config.settings.fences.iter().filter_map(|(name, fence)| match &fence.kind {
+        FenceKind::Agent { program, .. } | FenceKind::Script { program } => {
+            Some((Owner::Fence(name.to_string()), "program", program.to_str()?))
+        }
+        FenceKind::Reservation { .. } | FenceKind::Watchdog => None,
+    })
 }
 
 fn commands(exec: &ExecConfig) -> impl Iterator<Item = (&'static str, &Vec<String>)> {
@@ -169,6 +185,14 @@ pub(crate) fn make_absolute(config: &mut ClusterConfig, base: &Path) {
         absolute_program(Some(&mut exec.start), base);
         absolute_program(exec.stop.as_mut(), base);
         absolute_program(exec.check.as_mut().map(|check| &mut check.command), base);
+    }
+    for fence in config.settings.fences.values_mut() {
+        let (FenceKind::Agent { program, .. } | FenceKind::Script { program }) = &mut fence.kind else {
+            continue;
+        };
+        if program.components().count() > 1 {
+            *program = base.join(program.strip_prefix(".").unwrap_or(program));
+        }
     }
     for monitor in config.monitors.values_mut() {
         let MonitorKind::Exec { command, directory, .. } = &mut monitor.kind else { continue };

@@ -9,7 +9,7 @@ use std::path::Path;
 use tasuki_core::config::{ClusterConfig, NetworkUse};
 
 use crate::{
-    check::witnesses,
+    check::{fences, votes, witnesses},
     draft::{Draft, HeartbeatKind, KindDraft, Name, label},
     problem::{Code, Problem},
     source::{Reading, Span},
@@ -37,6 +37,8 @@ pub(crate) fn warnings(reading: &Reading, draft: &Draft) -> Vec<Problem> {
     let last = draft.servers.last().map_or(0..0, |server| server.span.clone());
     warnings.extend(voters(reading, draft, &last));
     warnings.extend(witnesses::idle(reading, draft));
+    warnings.extend(votes::unsafe_ping(reading, draft));
+    warnings.extend(fences::idle(reading, draft));
     warnings.extend(draft.groups.iter().flat_map(|group| quorum_loss::read_only(reading, group)));
     warnings
 }
@@ -99,7 +101,7 @@ fn voters(reading: &Reading, draft: &Draft, last: &Span) -> Option<Problem> {
     let last = draft.witnesses.last().map_or(last, |witness| &witness.span);
     let votes = draft.votes();
     match votes {
-        2 if draft.registers().next().is_some() => None,
+        2 if draft.has_tie_break() => None,
         // The witness would make things worse: without it, one server needs nobody.
         2 if draft.servers.len() == 1 => Some(
             reading

@@ -5,10 +5,12 @@
 
 mod addresses;
 mod dependencies;
+pub(crate) mod fences;
 mod heartbeats;
 mod monitors;
 mod names;
 mod references;
+pub(crate) mod votes;
 pub(crate) mod whole;
 pub(crate) mod witnesses;
 
@@ -24,6 +26,8 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     heartbeats::check(reading, draft);
     monitors::check(reading, draft);
     witnesses::check(reading, draft);
+    votes::check(reading, draft);
+    fences::check(reading, draft);
     for group in &draft.groups {
         dependencies::check(reading, group);
     }

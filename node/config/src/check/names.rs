@@ -55,6 +55,7 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     each_with_rule(reading, "resource", members.chain(alone));
     each(reading, "type", Rule::Dotted, draft.types.iter().filter_map(|t| t.name.as_ref()));
     each(reading, "server pool", Rule::Word, draft.pools.iter().filter_map(|p| p.name.as_ref()));
+    each(reading, "fencing device", Rule::Word, draft.fences.iter().filter_map(|f| f.name.as_ref()));
     each(reading, "monitor", Rule::Word, draft.monitors.iter().filter_map(|m| m.name.as_ref()));
     for group in &draft.groups {
         once(reading, &group.servers, &format!("group {} names server", group.label()));

@@ -37,10 +37,9 @@ pub(crate) fn read(mut section: Section<'_>) -> ClusterDraft {
         port: port(&section, "port", DEFAULT_PORT),
         heartbeat_port: port(&section, "heartbeat_port", DEFAULT_HEARTBEAT_PORT),
         witness: super::witness::short(&section),
+        voting_file: super::votes::short(&section),
+        fence: section.string("fence"),
     };
-    let tie_break = "run three servers, or two that stop rather than guess; take the key out";
-    section.unsupported("voting_file", "a voting file as tie-break (`voting_file`)", tie_break);
-    section.unsupported("fence", "fencing devices (`fence`)", tie_break);
     section.finish();
     draft
 }

@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod definition;
 pub(crate) mod dependencies;
 pub(crate) mod exec;
+pub(crate) mod fence;
 pub(crate) mod floating_ip;
 pub(crate) mod group;
 pub(crate) mod heartbeat;
@@ -17,6 +18,7 @@ pub(crate) mod resource;
 pub(crate) mod resource_type;
 pub(crate) mod server;
 pub(crate) mod types;
+pub(crate) mod votes;
 pub(crate) mod web;
 pub(crate) mod witness;
 
@@ -39,7 +41,9 @@ pub(crate) fn read(reading: &Reading, root: &Spanned<DeTable<'_>>) -> Draft {
     let (types, defaults) = resource_type::read_all(file.tables("type", "[[type]]"));
     let tree = types::Types::new(reading, &types, &defaults);
     let mut draft = Draft {
+        voting: file.table("votes", "one section [votes]").map(votes::read),
         cluster: file.table("cluster", "one section [cluster]").map(cluster::read),
+        fences: file.tables("fence", "[[fence]]").into_iter().map(fence::read).collect(),
         networks: file.tables("network", "[[network]]").into_iter().map(network::read).collect(),
         servers: file.tables("server", "[[server]]").into_iter().map(server::read).collect(),
         heartbeats: file.tables("heartbeat", "[[heartbeat]]").into_iter().map(heartbeat::read).collect(),

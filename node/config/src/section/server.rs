@@ -24,6 +24,8 @@ pub(crate) fn read(section: Section<'_>) -> ServerDraft {
         number: section.integer("number", 1..=HIGHEST_NUMBER),
         domain: section.string("domain"),
         addresses: addresses(&section, "addresses", "a table { NETWORK = \"ADDRESS\", … }"),
+        fencing: super::fence::levels(&section),
+        fence_span: section.get("fence").map(Spanned::span),
     };
     if let Some(DeValue::Table(table)) = section.get("addresses").map(Spanned::get_ref)
         && table.is_empty()

@@ -1,5 +1,6 @@
 //! Writes a configuration as the file that reads back to it. What equals its default is left out.
 
+mod fence;
 mod monitor;
 mod resource;
 mod settings;

@@ -1,19 +1,22 @@
 //! Settings of the cluster, networks, servers, heartbeats and pools.
 
 use tasuki_core::{
-    config::{ClusterConfig, ClusterSettings, HeartbeatPath, OnHang, PoolConfig, Role, ServerConfig},
+    config::{ClusterConfig, ClusterSettings, HeartbeatPath, OnHang, PoolConfig, Role, ServerConfig, TieBreak},
     ids::{PoolName, ServerName},
     timing::Timing,
 };
 
 use super::{
+    fence,
     sheet::Sheet,
     text::{list, quoted, quoted_key, texts, time, word},
 };
-use crate::draft::WitnessKind;
+use crate::assemble::usual_tie_break;
+use crate::draft::{TieBreakWord, WitnessKind};
 use crate::section::{
     cluster::{DEFAULT_HEARTBEAT_PORT, DEFAULT_PORT, DEFAULT_STARTUP_WAIT, ON_HANG, derive},
     network::USES,
+    votes::{DEFAULT_DISK_TIMEOUT, TIE_BREAKS},
     witness::{DEFAULT_WITNESS_PORT, WITNESS_KINDS},
 };
 
@@ -45,6 +48,7 @@ pub(super) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
             (quoted_key(network.as_str()), quoted(&address.to_string()))
         };
         sheet.table("addresses", addresses.map(entry));
+        fence::levels(&mut sheet, server);
         sheets.push(sheet);
     }
     let witnesses = config.servers_by_number().into_iter();
@@ -60,7 +64,33 @@ pub(super) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
         sheet.text(key, &value);
         sheets.push(sheet);
     }
+    sheets.extend(config.settings.fences.iter().map(|(name, device)| fence::sheet(name, device)));
+    sheets.extend(votes(config));
     sheets
+}
+
+/// What cannot be told from the rest of the file.
+fn votes(config: &ClusterConfig) -> Option<Sheet> {
+    let votes = &config.settings.votes;
+    let mut sheet = Sheet::new("[votes]");
+    let files: Vec<String> = votes.files.iter().map(|file| file.display().to_string()).collect();
+    sheet.unless("[]", "files", texts(files.iter().map(String::as_str)));
+    sheet.time_unless(DEFAULT_DISK_TIMEOUT, "disk_timeout", votes.disk_timeout);
+    if votes.tie_break != usual_tie_break(&config.servers, &votes.files) {
+        let (kind, addresses) = match &votes.tie_break {
+            TieBreak::None => (TieBreakWord::None, None),
+            TieBreak::Witness { .. } => (TieBreakWord::Witness, None),
+            TieBreak::VotingFiles => (TieBreakWord::VotingFiles, None),
+            TieBreak::Fence => (TieBreakWord::Fence, None),
+            TieBreak::UnsafePing { addresses } => (TieBreakWord::UnsafePing, Some(addresses)),
+        };
+        sheet.text("tie_break", word(&TIE_BREAKS, kind));
+        if let Some(addresses) = addresses {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            sheet.pair("addresses", texts(addresses.iter().map(String::as_str)));
+        }
+    }
+    (!sheet.lines.is_empty()).then_some(sheet)
 }
 
 fn witness(name: &ServerName, server: &ServerConfig) -> Option<Sheet> {
