@@ -108,6 +108,7 @@ impl VotingDesk {
     pub fn forget(&self, context: &Context, path: &Path) {
         self.files().remove(path);
         context.links.drop_path(context, &name_on(path));
+        context.ports.voting_files.forget(path);
         self.supervisor.cast(SupervisorMsg::Remove(name_of(path)));
     }
 
