@@ -117,6 +117,9 @@ pub enum Noun {
     /// Servers
     #[command(subcommand)]
     Server(ServerVerb),
+    /// Fencing: devices that make sure that another server has stopped
+    #[command(subcommand)]
+    Fence(FenceVerb),
     /// The cluster configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -375,6 +378,44 @@ pub struct Waiting {
     pub timeout: Option<Duration>,
 }
 
+/// `tasuki fence …`
+#[derive(Debug, Subcommand)]
+pub enum FenceVerb {
+    /// The fencing devices, without their secrets
+    List,
+    /// How each server would be fenced, and how far its last fencing is
+    Status {
+        /// Only this server
+        server: Option<String>,
+    },
+    /// Ask a device whether it answers, from the server that is asked; changes nothing
+    Test {
+        /// The device
+        device: String,
+    },
+    /// Have a server fenced now, whether it answers or not
+    Now {
+        /// The server
+        server: String,
+        /// Yes, what runs there is cut off
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Say that a server is off, when no device can: what ran there is started elsewhere
+    Confirm {
+        /// The server
+        server: String,
+        /// Yes, it is off: I have looked
+        #[arg(long)]
+        yes: bool,
+    },
+    /// End a fencing by hand: the server may be granted a lease again
+    Lift {
+        /// The server
+        server: String,
+    },
+}
+
 /// `tasuki server …`
 #[derive(Debug, Subcommand)]
 pub enum ServerVerb {
@@ -419,7 +460,7 @@ pub struct NewServerArgs {
     pub name: String,
     /// Its address on a network (repeatable)
     #[arg(long, required = true, value_name = "NETWORK=ADDRESS")]
-    pub address: Vec<AddressArg>,
+    pub at: Vec<AddressArg>,
     /// What it may be lost together with, such as a rack or a site
     #[arg(long, value_name = "NAME")]
     pub domain: Option<String>,

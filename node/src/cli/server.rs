@@ -58,7 +58,7 @@ pub(super) async fn perform(context: &Context, verb: ServerVerb) -> Result<(), A
 }
 
 async fn add(context: &Context, channel: Channel, new: NewServerArgs) -> Result<(), AppError> {
-    let addresses = new.address.into_iter();
+    let addresses = new.at.into_iter();
     let request = wire::AddServerRequest {
         name: new.name.clone(),
         addresses: addresses

@@ -65,6 +65,9 @@ impl LocalRegistry {
         profile: Option<&str>,
         now: WallTime,
     ) -> Result<Self, LocalError> {
+        // The location file may be read from any folder.
+        let io = |source| LocalError::Files { place: data.to_owned(), source };
+        let data = &std::path::absolute(data).map_err(io)?;
         let place = default_place(data, server);
         let mut made = Self {
             content: Content { server: server.clone(), resources: stack(), profile: None },
