@@ -164,8 +164,11 @@ impl State {
         self.other.insert(exchanges)
     }
 
+    /// Not heard on any network. A serial line or a voting file only says that it lives.
     fn is_silent(&self, name: &ServerName) -> bool {
-        self.context.view.borrow().peers.get(name).is_none_or(|peer| peer.is_silent())
+        let view = self.context.view.borrow();
+        let peer = view.peers.get(name);
+        peer.is_none_or(|peer| peer.is_silent() || !peer.heard_only_on().is_empty())
     }
 
     /// How long without an exchange until the other one is taken as lost.
