@@ -266,6 +266,7 @@ pub fn node_status(voters: &[&str]) -> NodeStatus {
             last_log: 9,
             applied: 9,
         },
+        tie_break: None,
     }
 }
 
