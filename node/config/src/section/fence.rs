@@ -19,7 +19,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use tasuki_core::config::FenceKind;
+use tasuki_core::config::{FenceKind, HIDDEN, is_secret};
 use toml::{Spanned, de::DeValue};
 
 use crate::{
@@ -140,6 +140,15 @@ fn parameters(section: &Section<'_>) -> BTreeMap<String, String> {
                 format!("`{word}` is what Tasuki itself tells {}", section.what),
                 "the device's address, user and password, and what else its agent asks for",
                 "take it out; a server's plug stands in `ports`",
+            )
+        } else if is_secret(word) && text == HIDDEN {
+            (
+                format!(
+                    "a secret of {} is missing: the file was shown to somebody who may not see it",
+                    section.what
+                ),
+                "the password itself",
+                "write the password, or get the file with `config show` as an administrator",
             )
         } else if word.is_empty() || word.contains(['=', '#']) || has_control(word) || has_control(&text) {
             (
