@@ -148,7 +148,14 @@ async fn r12_a_fenced_server_comes_back_is_let_in_and_may_run_groups_again() {
     twin.until("kiki is let in again", |state| is(state, &FencingState::Lifted)).await;
     twin.until_whole().await;
     let to = Some(kiki());
-    twin.until("kiki is fit for a group", |state| state.presence(&kiki()).is_some_and(|p| p.up)).await;
+    let fit = async {
+        let leads = |name: &ServerName| twin.node(name).unwrap().context().leading.borrow().clone();
+        let all = || twin.others(&kiki()).into_iter().chain([kiki()]);
+        while !all().any(|name| leads(&name).is_some_and(|leading| leading.fit.contains(&kiki()))) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(DETECT * 10, fit).await.expect("kiki is granted a lease again");
     propose(&twin, Command::MoveGroup { group: "web".into(), to, force: false }).await;
     twin.until_online("web", &[kiki()]).await;
     twin.assert_one_owner_at_a_time();

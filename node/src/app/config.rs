@@ -9,7 +9,7 @@ use tasuki_core::{
     registry::{Author, Command, Key, Proposal, Reply, State, apply},
 };
 
-use super::{App, AppError, Caller, Role, error::Problem, joins::addresses_of, ports::LocalCheck, wall_now};
+use super::{App, AppError, Caller, Role, error::Problem, joins::addresses_of, ports::LocalCheck, secrets, wall_now};
 
 /// How long a server is given to apply a configuration before it is shown as behind.
 const APPLY_WITHIN: Duration = Duration::from_secs(5);
@@ -89,6 +89,7 @@ impl App {
         by.must_be(Role::Admin)?;
         let (config, warnings) = parse(text, file)?;
         let state = self.node.read().await?;
+        super::votes::same_files(&state, &config)?;
         self.adopt(by, &state, config, warnings, dry_run, Vec::new()).await
     }
 
@@ -149,7 +150,7 @@ impl App {
         let config = state
             .config()
             .ok_or_else(|| AppError::Failed("the registry has no configuration yet".to_owned()))?;
-        Ok((config, state.revision))
+        Ok((secrets::shown_to(by, &config), state.revision))
     }
 
     /// What only this server can know about a configuration; waits until `wait_for` is applied

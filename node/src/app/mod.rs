@@ -14,6 +14,7 @@ pub mod edits;
 pub mod error;
 pub mod events;
 pub mod explain;
+pub mod fences;
 pub mod groups;
 pub mod history;
 pub mod intentions;
@@ -27,10 +28,12 @@ pub mod profile;
 pub mod registry;
 pub mod replay;
 pub mod resources;
+pub mod secrets;
 pub mod servers;
 pub mod status;
 pub mod types;
 pub mod versions;
+pub mod votes;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -57,6 +60,7 @@ pub struct App {
     fleet: Arc<dyn Fleet>,
     authority: Arc<dyn Authority>,
     scripts: PathBuf,
+    votes: Option<Arc<dyn votes::Votes>>,
 }
 
 impl App {
@@ -68,7 +72,13 @@ impl App {
         authority: Arc<dyn Authority>,
         scripts: PathBuf,
     ) -> Self {
-        Self { node, fleet, authority, scripts }
+        Self { node, fleet, authority, scripts, votes: None }
+    }
+
+    /// With the voting files of this machine.
+    #[must_use]
+    pub fn with_votes(self, votes: Arc<dyn votes::Votes>) -> Self {
+        Self { votes: Some(votes), ..self }
     }
 
     /// The registry as this server has applied it.

@@ -251,12 +251,12 @@ impl App {
     /// The registry, confirmed by a quorum, as far as a forecast needs it, and who is heard here.
     async fn picture(&self) -> Result<Picture, AppError> {
         let state = self.node.read().await?;
-        let mut picture = Picture::of(tasuki_core::registry::State {
+        let mut picture = Picture::of(super::secrets::hidden(&tasuki_core::registry::State {
             history: Default::default(),
             versions: Default::default(),
             tokens: Default::default(),
             ..(*state).clone()
-        });
+        }));
         let view = self.node.view();
         picture.fit.retain(|server| view.peers.get(server).is_none_or(|p| p.gossip != GossipState::Dead));
         picture.at = super::wall_now();

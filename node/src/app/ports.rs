@@ -4,16 +4,16 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use tasuki_actors::handle::{Accepted, Event, NodeHandle, NodeStatus, RegistryError};
+use tasuki_actors::{FileView, handle::{Accepted, Event, NodeHandle, NodeStatus, RegistryError}};
 use tasuki_core::{
-    ids::{Incarnation, RaftId, Revision, ServerName},
+    ids::{FenceName, Incarnation, RaftId, Revision, ServerName},
     membership::view::View,
     reason::Reason,
     registry::{Author, Command, Key, State},
 };
 use tokio::sync::{broadcast, watch};
 
-use super::error::AppError;
+use super::{error::AppError, votes::VoteView};
 use crate::identity::{Identity, Token, Welcome};
 
 /// The actor tree of this node; in the program always a [`NodeHandle`].
@@ -42,6 +42,14 @@ pub trait Node: Send + Sync + 'static {
     /// The folder with the journal of what this server decided; `None` when it keeps none.
     fn journal(&self) -> Option<PathBuf> {
         None
+    }
+    /// Asks a fencing device, from this server, whether it answers.
+    async fn test_fence(&self, device: &FenceName) -> Result<(), String> {
+        Err(format!("{device} cannot be reached from here"))
+    }
+    /// The voting files as the synchronisation service finds them.
+    fn voting_files(&self) -> Vec<FileView> {
+        Vec::new()
     }
     /// This server's copy of the profile, signed; `None` when it has none.
     fn profile(&self) -> Option<String> {
@@ -89,6 +97,14 @@ impl Node for NodeHandle {
         self.context().options.journal.clone()
     }
 
+    async fn test_fence(&self, device: &FenceName) -> Result<(), String> {
+        NodeHandle::test_fence(self, device).await
+    }
+
+    fn voting_files(&self) -> Vec<FileView> {
+        NodeHandle::voting_files(self)
+    }
+
     fn profile(&self) -> Option<String> {
         self.context().ports.profile.kept()
     }
@@ -119,6 +135,20 @@ pub trait Fleet: Send + Sync + 'static {
         text: &str,
         wait_for: Revision,
     ) -> Result<LocalCheck, String>;
+
+    /// Asks a server what it finds at these paths.
+    ///
+    /// # Errors
+    /// When the server cannot be asked; the text says why.
+    async fn votes_there(
+        &self,
+        _server: &ServerName,
+        _addresses: &[IpAddr],
+        _port: u16,
+        _paths: &[PathBuf],
+    ) -> Result<Vec<VoteView>, String> {
+        Err("cannot be asked".to_owned())
+    }
 }
 
 /// The cluster's certificate authority, as far as joining needs it; in the program always an

@@ -48,7 +48,7 @@ impl App {
         by.must_be(Role::Viewer)?;
         let key: Key = path.parse().map_err(|error| AppError::Invalid(format!("{error}")))?;
         let state = self.node.read().await?;
-        item(&state, &key).ok_or_else(|| AppError::NotFound { kind: Kind::Key, name: key.to_string() })
+        shown(&state, &key).ok_or_else(|| AppError::NotFound { kind: Kind::Key, name: key.to_string() })
     }
 
     /// The objects under a prefix, confirmed by a quorum, with the revision that was read.
@@ -64,7 +64,7 @@ impl App {
         let state = self.node.read().await?;
         let keys = state.keys();
         let under = keys.iter().filter(|key| is_under(key, prefix));
-        Ok((under.filter_map(|key| item(&state, key)).collect(), state.revision))
+        Ok((under.filter_map(|key| shown(&state, key)).collect(), state.revision))
     }
 
     /// The newest changes that touched keys under a prefix, oldest first.
@@ -140,6 +140,13 @@ fn is_under(key: &Key, prefix: &str) -> bool {
     let path = key.to_string();
     prefix.is_empty()
         || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Without secrets, whoever asks: an administrator reads them with `config show`.
+fn shown(state: &State, key: &Key) -> Option<ItemView> {
+    let mut view = item(state, key)?;
+    super::secrets::hide(&mut view.value);
+    Some(view)
 }
 
 fn item(state: &State, key: &Key) -> Option<ItemView> {

@@ -9,6 +9,7 @@ use super::{
     difference::unified,
     error::Exit,
     plan::{Plan, Supposed},
+    secrets,
 };
 
 /// A way back to an earlier configuration, taken or not.
@@ -41,6 +42,7 @@ impl App {
             Some(to) => (version(&state, to)?, format!("revision {to}")),
             None => (present(&state)?, "now".to_owned()),
         };
+        let (old, new) = (secrets::shown_to(by, &old), secrets::shown_to(by, &new));
         Ok(difference(&old, &new, &format!("revision {from}"), &name))
     }
 

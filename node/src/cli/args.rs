@@ -9,9 +9,13 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod engine;
+mod vote;
 
-pub use self::engine::{
-    Attributes, Editing, Form, NewAttribute, PoolArgs, PoolVerb, ResourceVerb, SomeAttributes, TypeVerb,
+pub use self::{
+    engine::{
+        Attributes, Editing, Form, NewAttribute, PoolArgs, PoolVerb, ResourceVerb, SomeAttributes, TypeVerb,
+    },
+    vote::VoteVerb,
 };
 
 const AFTER_HELP: &str = "\
@@ -120,6 +124,9 @@ pub enum Noun {
     /// Fencing: devices that make sure that another server has stopped
     #[command(subcommand)]
     Fence(FenceVerb),
+    /// Voting files on storage that the servers share
+    #[command(subcommand)]
+    Vote(VoteVerb),
     /// The cluster configuration
     #[command(subcommand)]
     Config(ConfigVerb),

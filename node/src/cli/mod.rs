@@ -11,6 +11,7 @@ mod connect;
 mod demo_http;
 mod event;
 mod explain;
+pub mod fence;
 mod group;
 pub mod guard;
 pub mod history;
@@ -27,6 +28,7 @@ mod resource;
 mod server;
 pub mod type_;
 mod versions;
+mod vote;
 mod wait;
 pub mod witness;
 
@@ -70,6 +72,8 @@ async fn perform(context: &Context, noun: Noun) -> Result<ExitCode, AppError> {
         Noun::Resource(verb) => return resource::perform(context, verb).await,
         Noun::Type(verb) => type_::perform(context, verb).await?,
         Noun::Pool(verb) => pool::perform(context, verb).await?,
+        Noun::Fence(verb) => fence::perform(context, verb).await?,
+        Noun::Vote(verb) => vote::perform(context, verb).await?,
         Noun::Server(verb) => server::perform(context, verb).await?,
         Noun::Config(verb) => config::perform(context, verb).await?,
         Noun::Registry(verb) => registry::perform(context, verb).await?,

@@ -26,6 +26,7 @@ use crate::{
     draft::{FenceDraft, Name},
     problem::Code,
     reader::Section,
+    write::text::word,
 };
 
 /// One try may take so long: a management board that has to log in first is slow.
@@ -62,16 +63,14 @@ pub(crate) fn read(section: Section<'_>) -> FenceDraft {
     section.need("name", "name = \"…\"");
     section.need("kind", "kind = \"agent\", \"script\" or \"reservation\"");
     let kind = section.choice("kind", &FENCE_KINDS).map(Spanned::into_inner);
-    let programs = matches!(kind, Some(FenceWord::Agent | FenceWord::Script));
-    let program = only(&section, "program", programs, "agent and script", |section| {
+    let of = |key, kinds: &[FenceWord]| only(&section, key, kind, kinds);
+    let program = of("program", &[FenceWord::Agent, FenceWord::Script]).and_then(|section| {
         section
             .need("program", "program = \"…\": a name in PATH, such as \"fence_ipmilan\", or a whole path");
         section.string("program")
     });
-    let parameters = only(&section, "parameters", kind == Some(FenceWord::Agent), "agent", |section| {
-        Some(parameters(section))
-    });
-    let devices = only(&section, "devices", kind == Some(FenceWord::Reservation), "reservation", devices);
+    let parameters = of("parameters", &[FenceWord::Agent]).map(parameters);
+    let devices = of("devices", &[FenceWord::Reservation]).and_then(devices);
     let draft = FenceDraft {
         kind: kind.and_then(|kind| match kind {
             FenceWord::Agent => Some(FenceKind::Agent {
@@ -95,24 +94,24 @@ pub(crate) fn read(section: Section<'_>) -> FenceDraft {
     draft
 }
 
-/// A key that only some kinds have.
-fn only<T>(
-    section: &Section<'_>,
+/// The section, for a key that only some kinds have; reports the key at another one.
+fn only<'a, 's>(
+    section: &'s Section<'a>,
     key: &str,
-    has: bool,
-    kinds: &str,
-    read: impl FnOnce(&Section<'_>) -> Option<T>,
-) -> Option<T> {
-    if has {
-        return read(section);
+    kind: Option<FenceWord>,
+    kinds: &[FenceWord],
+) -> Option<&'s Section<'a>> {
+    let Some(kind) = kind else {
+        section.get(key); // of a kind that is not known any key may be
+        return None;
+    };
+    if kinds.contains(&kind) {
+        return Some(section);
     }
+    let words = kinds.iter().map(|kind| word(&FENCE_KINDS, *kind)).collect::<Vec<_>>().join(" or ");
     let message = format!("{} has `{key}`, which its kind does not know", section.what);
-    section.refuse(
-        key,
-        message,
-        &format!("`{key}` at the kinds {kinds} only"),
-        "take the key out, or correct `kind`",
-    );
+    let expected = format!("`{key}` only with the kind {words}");
+    section.refuse(key, message, &expected, "take the key out, or correct `kind`");
     None
 }
 

@@ -60,12 +60,15 @@ macro_rules! words {
 }
 
 // Below the macro that they use.
+mod fence;
 mod monitor;
 mod pool;
 mod resource;
 mod type_;
+mod vote;
 
 pub use self::{
+    fence::{device_in, device_out, fencing_in, fencing_out},
     monitor::{monitor_in, monitor_out, monitor_state_in, monitor_state_out},
     pool::{pool_in, pool_out},
     resource::{
@@ -73,6 +76,7 @@ pub use self::{
         resource_in, resource_out,
     },
     type_::{new_attribute_in, new_attribute_out, type_in, type_out},
+    vote::{vote_in, vote_out},
 };
 
 words!(mode_out, mode_in, ModeName, wire::ClusterMode, {

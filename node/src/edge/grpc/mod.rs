@@ -9,7 +9,8 @@ pub mod convert_plan;
 pub mod convert_tie_break;
 mod decision;
 mod event;
-pub mod fleet;
+pub mod fence;
+mod fleet;
 mod group;
 mod join;
 mod membership;
@@ -23,6 +24,7 @@ mod server;
 pub mod status;
 pub mod tie_break;
 mod type_;
+mod vote;
 
 use tasuki_core::ids::Lineage;
 use tasuki_proto::v1 as wire;
@@ -62,6 +64,8 @@ pub async fn routes(
         .add_service(wire::resource_server::ResourceServer::new(face.clone()))
         .add_service(wire::type_server::TypeServer::new(face.clone()))
         .add_service(wire::pool_server::PoolServer::new(face.clone()))
+        .add_service(wire::fence_server::FenceServer::new(face.clone()))
+        .add_service(wire::vote_server::VoteServer::new(face.clone()))
         .add_service(wire::server_server::ServerServer::new(face.clone()))
         .add_service(wire::membership_server::MembershipServer::new(face.clone()))
         .add_service(wire::profile_server::ProfileServer::new(face.clone()))
@@ -76,6 +80,8 @@ pub async fn routes(
     reporter.set_serving::<wire::resource_server::ResourceServer<Face>>().await;
     reporter.set_serving::<wire::type_server::TypeServer<Face>>().await;
     reporter.set_serving::<wire::pool_server::PoolServer<Face>>().await;
+    reporter.set_serving::<wire::fence_server::FenceServer<Face>>().await;
+    reporter.set_serving::<wire::vote_server::VoteServer<Face>>().await;
     reporter.set_serving::<wire::server_server::ServerServer<Face>>().await;
     reporter.set_serving::<wire::membership_server::MembershipServer<Face>>().await;
     reporter.set_serving::<wire::profile_server::ProfileServer<Face>>().await;
