@@ -159,6 +159,13 @@ impl NodeHandle {
         self.inner.status()
     }
 
+    /// The voting files, as this server finds them.
+    #[must_use]
+    pub fn voting_files(&self) -> Vec<crate::FileView> {
+        let context = self.inner.context();
+        context.voting.views(context)
+    }
+
     /// Follows what happens.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {

@@ -32,3 +32,4 @@ pub mod supervise;
 pub use context::{NodeOptions, StorePlace};
 pub use handle::NodeHandle;
 pub use node::start;
+pub use ohas::sync::voting_file_actor::FileView;

@@ -174,7 +174,8 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     fs::write(&made, b"").map_err(|e| NodeError::System("the data folder", e))?;
 
     let fleet = Arc::new(PeerFleet::new(identity.clone()));
-    let app = App::new(Arc::new(node.clone()), fleet, Arc::new(identity.clone()), data.to_owned());
+    let app = App::new(Arc::new(node.clone()), fleet, Arc::new(identity.clone()), data.to_owned())
+        .with_votes(Arc::new(crate::edge::system::SystemVotes::new(files)));
     let (faces, _health) =
         routes(app, identity.lineage().clone()).await.map_err(|e| NodeError::Tree(e.to_string()))?;
     let everything: Routes = faces.clone().add_service(peer_service(node.clone(), &identity, cuts));

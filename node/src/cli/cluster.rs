@@ -1,6 +1,10 @@
 //! `tasuki cluster init | join | token | status | suspend | resume | shutdown | tree`
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::json;
 use tasuki_core::{
@@ -10,6 +14,7 @@ use tasuki_core::{
     time::WallTime,
 };
 use tasuki_proto::v1::{self as wire, cluster_client::ClusterClient, join_client::JoinClient};
+use tasuki_storage::votes::{Examined, Overwrite, Owner, create, examine};
 use tonic::transport::Endpoint;
 
 use super::{
@@ -19,7 +24,7 @@ use super::{
     render,
 };
 use crate::{
-    app::{AppError, bootstrap::Bootstrap, error::Kind, joins::Admission, wall_now},
+    app::{AppError, bootstrap::Bootstrap, error::Kind, joins::Admission, votes::VoteError, wall_now},
     edge::grpc::{convert, serve::chain},
     identity::{self, Identity, KeyRequest, Token, explain_tls, verify_authority},
     local_registry::LocalRegistry,
@@ -130,8 +135,10 @@ fn init(context: &Context, file: &Path, server: ServerName) -> Result<(), AppErr
         });
     };
     let data = &context.options.data;
+    blank(&config.settings.votes.files)?;
     let addresses: Vec<_> = entry.addresses.values().copied().collect();
     let identity = identity::create_cluster(data, &config.settings.name, &server, &addresses)?;
+    make_votes(&identity, &config)?;
     keep_local(data, &identity, &config)?;
     let bootstrap = Bootstrap::Found { config };
     save(&bootstrap, data)?;
@@ -152,6 +159,36 @@ fn init(context: &Context, file: &Path, server: ServerName) -> Result<(), AppErr
             data.join("identity").display()
         )
     })
+}
+
+/// What stands in a file that shall be a voting file is somebody's.
+fn blank(files: &[PathBuf]) -> Result<(), AppError> {
+    for path in files {
+        let refuse = |why: String| -> AppError { VoteError::NotUsable(why).into() };
+        match examine(path) {
+            Ok(Examined::Absent | Examined::Blank) => {}
+            Ok(Examined::Voting(header)) if header.retired => {}
+            Ok(Examined::Voting(header)) => {
+                let path = path.display();
+                return Err(refuse(format!("{path} is a voting file of cluster {}", header.cluster)));
+            }
+            Ok(Examined::Unknown) => {
+                return Err(refuse(format!("{} holds something that is no voting file", path.display())));
+            }
+            Err(error) => return Err(refuse(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// The founder makes the voting files, and nobody ever again without being asked.
+fn make_votes(identity: &Identity, config: &ClusterConfig) -> Result<(), AppError> {
+    let owner = Owner { lineage: identity.lineage().clone(), cluster: identity.cluster().to_owned() };
+    for path in &config.settings.votes.files {
+        create(path, &owner, wall_now(), Overwrite::Own)
+            .map_err(|error| VoteError::NotUsable(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Joins: verifies the other end, then sends the secret, then keeps what comes back.

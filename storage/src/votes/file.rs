@@ -209,6 +209,24 @@ impl VotingFile {
         Ok(others)
     }
 
+    /// Reads all beats, and writes nothing. Torn and unreadable ones are left out.
+    ///
+    /// # Errors
+    /// When the disk fails, or the file is another one by now.
+    pub fn peek<B: DeserializeOwned>(&self) -> Result<(Header, Vec<(u32, B)>), VoteError> {
+        self.is_current()?;
+        let blocks = read(&self.disk, &self.path, beat(1), usize::try_from(SLOTS).unwrap_or_default())?;
+        let mut beats = Vec::new();
+        for (slot, block) in (1..=SLOTS).zip(blocks.chunks(BLOCK)) {
+            if let Found::Whole { payload, .. } = self.opened(Kind::Beat, slot, block)?
+                && let Ok(beat) = serde_json::from_slice(&payload)
+            {
+                beats.push((slot, beat));
+            }
+        }
+        Ok((self.header.clone(), beats))
+    }
+
     /// Writes the own part of the register if there is one to write, then reads all.
     ///
     /// # Errors

@@ -2,21 +2,25 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use tasuki_core::ids::{Revision, ServerName};
-use tasuki_proto::v1::{self as wire, config_client::ConfigClient};
+use tasuki_proto::v1::{self as wire, config_client::ConfigClient, vote_client::VoteClient};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
+use super::convert;
 use crate::{
-    app::{Fleet, ports::LocalCheck},
+    app::{Fleet, ports::LocalCheck, votes::VoteView},
     identity::Identity,
 };
 
 /// One address is given up after this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// A server is given this long to look at its voting files: a disk may be slow.
+const VOTES_WITHIN: Duration = Duration::from_secs(15);
 /// A server is given this long to check and to apply.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
@@ -62,6 +66,37 @@ impl Fleet for PeerFleet {
                 }
                 Ok(Err(status)) => last = format!("{address} answered: {}", status.message()),
                 Err(_) => last = format!("{address} did not answer within {ANSWER_WITHIN:?}"),
+            }
+        }
+        Err(last)
+    }
+
+    async fn votes_there(
+        &self,
+        server: &ServerName,
+        addresses: &[IpAddr],
+        port: u16,
+        paths: &[PathBuf],
+    ) -> Result<Vec<VoteView>, String> {
+        let mut last = "it has no address".to_owned();
+        for address in addresses {
+            let address = SocketAddr::new(*address, port);
+            let channel = match connect(address, self.identity.client_tls(server)).await {
+                Ok(channel) => channel,
+                Err(why) => {
+                    last = format!("{address} cannot be reached ({why})");
+                    continue;
+                }
+            };
+            let paths = paths.iter().map(|path| path.display().to_string()).collect();
+            let mut client = VoteClient::new(channel);
+            let asked = client.check_here(wire::CheckVotesHereRequest { paths });
+            match tokio::time::timeout(VOTES_WITHIN, asked).await {
+                Ok(Ok(answer)) => {
+                    return Ok(answer.into_inner().files.into_iter().map(convert::vote_in).collect());
+                }
+                Ok(Err(status)) => last = format!("{address} answered: {}", status.message()),
+                Err(_) => last = format!("{address} did not answer within {VOTES_WITHIN:?}"),
             }
         }
         Err(last)

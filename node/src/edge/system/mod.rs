@@ -8,9 +8,10 @@ mod guard;
 mod prober;
 mod register;
 pub mod sync_agent;
+mod votes;
 mod voting_files;
 
 pub use self::{
     agent::SystemAgent, clock::SystemClock, fencer::SystemFencer, guard::SystemGuard, prober::SystemProber,
-    register::{SystemRegister, WitnessRegister}, voting_files::SystemVotingFiles,
+    register::{SystemRegister, WitnessRegister}, votes::SystemVotes, voting_files::SystemVotingFiles,
 };
