@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tasuki_core::{
-    ids::{Lineage, RaftId, Revision},
+    ids::{Lineage, RaftId, Revision, Term},
     reason::Reason,
     registry::{Author, Command, Key, Proposal, Reply, State},
 };
@@ -33,13 +33,28 @@ pub async fn propose(
     reason: Option<Reason>,
     read: Vec<(Key, Revision)>,
 ) -> Result<Accepted, RegistryError> {
+    // What a leader decides it decides in its term: the next leader must not be handed it (R3, R4).
+    let term = match &author {
+        Author::Leader(_) => Some(leading_term(context)?),
+        _ => None,
+    };
     let lineage = match command {
         Command::Initialise { .. } => None,
         _ => Some(lineage(context).await?),
     };
     let proposal = Proposal { author, at: context.ports.clock.wall(), lineage, read, reason, command };
-    let request = ToLeader::Propose { id: rand::random(), proposal: Box::new(proposal) };
-    match ask_leader(context, request).await? {
+    let answer = match term {
+        Some(term) => {
+            let raft = context.raft.borrow().clone();
+            let raft = raft.ok_or_else(|| RegistryError::NoQuorum("the registry is starting".into()))?;
+            raft.propose_in_term(term, proposal, LIMIT).await
+        }
+        None => {
+            let request = ToLeader::Propose { id: rand::random(), proposal: Box::new(proposal) };
+            ask_leader(context, request).await?
+        }
+    };
+    match answer {
         FromLeader::Reply(reply) => match *reply {
             Reply::Applied { revision, raft_id } => Ok(Accepted { revision, raft_id }),
             Reply::Refused(refusal) => Err(RegistryError::Refused(refusal)),
@@ -48,6 +63,13 @@ pub async fn propose(
         FromLeader::Unclear(why) => Err(RegistryError::Unclear(why)),
         other => Err(RegistryError::Unclear(format!("the leader answered {other:?}"))),
     }
+}
+
+/// The term in which this server decides now.
+fn leading_term(context: &Context) -> Result<Term, RegistryError> {
+    let leading = context.leading.borrow();
+    let term = leading.as_ref().map(|leading| leading.term);
+    term.ok_or_else(|| RegistryError::NoQuorum("this server does not lead (any more)".into()))
 }
 
 /// The registry's lineage, which every command names (R24). A node that has just started waits until

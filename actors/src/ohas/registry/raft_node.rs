@@ -10,6 +10,7 @@ use openraft::{
     ChangeMembers, Config, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver,
     errors::{ClientWriteError, LinearizableReadError, RaftError},
+    impls::ProgressResponder,
     raft::{Precondition, ReadPolicy},
 };
 use serde::{Deserialize, Serialize};
@@ -236,6 +237,24 @@ impl RaftNode {
             }
             Ok(Err(RaftError::APIError(error))) => FromLeader::Failed(error.to_string()),
             Ok(Err(RaftError::Fatal(error))) => FromLeader::Unclear(error.to_string()),
+            Err(_) => FromLeader::Unclear(format!("not committed within {limit:?}")),
+        }
+    }
+
+    /// Commits what a leader has decided: here only, and only in the term in which it was decided. A
+    /// deposed leader's judgement must not reach the next one, which grants leases of its own (R3, R4).
+    pub async fn propose_in_term(&self, term: Term, proposal: Proposal, limit: Duration) -> FromLeader {
+        let (responder, answer) = ProgressResponder::complete_only();
+        let written = async {
+            let write = self.raft.write(proposal).with_leader(term.0).responder(responder);
+            write.await.map_err(|error| error.to_string())?;
+            answer.await.map_err(|_| "Raft has stopped".to_owned())
+        };
+        match tokio::time::timeout(limit, written).await {
+            Ok(Ok(Ok(written))) => FromLeader::Reply(Box::new(written.data)),
+            // Never in the log, or taken out of it again.
+            Ok(Ok(Err(error))) => FromLeader::Failed(error.to_string()),
+            Ok(Err(error)) => FromLeader::Unclear(error),
             Err(_) => FromLeader::Unclear(format!("not committed within {limit:?}")),
         }
     }

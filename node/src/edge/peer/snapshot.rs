@@ -42,7 +42,7 @@ pub(super) async fn send(
                 path.answered();
                 return answer;
             }
-            Ok(Outcome::Broken(why)) => {
+            Ok(Outcome::Broken(why) | Outcome::Lost(why)) => {
                 path.failed();
                 last_error = format!("{}: {why}", path.address);
             }
