@@ -2,7 +2,11 @@
 
 pub mod client;
 pub mod hosts;
+#[cfg(feature = "sim")]
+pub mod invariants;
 pub mod network;
 pub mod numbers;
 pub mod process;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod twin;

@@ -1,0 +1,196 @@
+//! Runs the simulator.
+//!
+//! ```text
+//! simulate --seed 7 --trace            one seed, every line of it
+//! simulate --runs 100 --minutes 5      a hunt: prints each failing seed and what it broke
+//! ```
+
+use std::{
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use tasuki_tests::sim::run::{Options, Report, run, tie_breaks, watch_panics};
+
+/// What the random numbers of libraries are made of, from the seed: hash maps, election time-outs,
+/// names of proposals. Only in this program.
+#[allow(unsafe_code)]
+mod chance {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static STATE: AtomicU64 = AtomicU64::new(0x7a5f);
+
+    pub fn seed(seed: u64) {
+        STATE.store(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, Ordering::Relaxed);
+    }
+
+    /// In the place of libc's: the standard library and `rand` take their seeds from here.
+    ///
+    /// # Safety
+    /// As getrandom(2): `buffer` has room for `length` bytes.
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> isize {
+        for at in 0..length {
+            let mut x = STATE.load(Ordering::Relaxed);
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            STATE.store(x, Ordering::Relaxed);
+            // SAFETY: the caller says that there is room.
+            unsafe { buffer.add(at).write((x >> 32) as u8) };
+        }
+        isize::try_from(length).unwrap_or(isize::MAX)
+    }
+}
+
+struct Arguments {
+    seed: Option<u64>,
+    from: u64,
+    runs: u64,
+    minutes: f64,
+    jobs: usize,
+    servers: Option<usize>,
+    tie_break: String,
+    seconds: u64,
+    trace: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = match parse() {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
+    match arguments.seed {
+        Some(seed) => one(&arguments, seed),
+        None => hunt(&arguments),
+    }
+}
+
+fn parse() -> Result<Arguments, String> {
+    let mut parsed = Arguments {
+        seed: None,
+        from: 1,
+        runs: 20,
+        minutes: 60.0,
+        jobs: 1,
+        servers: None,
+        tie_break: "none".into(),
+        seconds: 40,
+        trace: false,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--trace" {
+            parsed.trace = true;
+            continue;
+        }
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{word} needs a number, not {value}"));
+        match word.as_str() {
+            "--seed" => parsed.seed = Some(number()?),
+            "--from" => parsed.from = number()?,
+            "--runs" => parsed.runs = number()?,
+            "--minutes" => parsed.minutes = value.parse().map_err(|_| "--minutes needs a number")?,
+            "--jobs" => parsed.jobs = usize::try_from(number()?).unwrap_or(1).max(1),
+            "--servers" => parsed.servers = usize::try_from(number()?).ok(),
+            "--tie-break" => parsed.tie_break = value,
+            "--seconds" => parsed.seconds = number()?,
+            _ => return Err(format!("{word} is not known; see the head of tests/src/bin/simulate.rs")),
+        }
+    }
+    if !tie_breaks().contains_key(parsed.tie_break.as_str()) {
+        return Err(format!("--tie-break is one of {:?}", tie_breaks().keys().collect::<Vec<_>>()));
+    }
+    Ok(parsed)
+}
+
+/// One seed, in this process.
+fn one(arguments: &Arguments, seed: u64) -> ExitCode {
+    if std::env::var_os("RUST_LOG").is_some() {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+    watch_panics();
+    let options = Options {
+        seed,
+        servers: arguments.servers,
+        tie_break: tie_breaks().remove(arguments.tie_break.as_str()).unwrap_or_default(),
+        faults: arguments.seconds * 1000,
+        aloud: arguments.trace,
+        lying_disks: false,
+    };
+    // A thread of its own has hash maps that are seeded from here on.
+    chance::seed(seed);
+    let Ok(report) = std::thread::spawn(move || run(&options)).join() else {
+        println!("seed {seed} BROKE nothing panics: the simulation itself did");
+        return ExitCode::FAILURE;
+    };
+    let Report { violation, hash, lines, millis, revisions, tail } = report;
+    println!("seed {seed}: {millis} ms simulated, {revisions} revisions, {lines} lines, trace {hash:016x}");
+    let Some(violation) = violation else { return ExitCode::SUCCESS };
+    if !arguments.trace {
+        for line in tail {
+            println!("{line}");
+        }
+    }
+    println!("seed {seed} BROKE {violation}");
+    ExitCode::FAILURE
+}
+
+/// Many seeds, each in a process of its own.
+fn hunt(arguments: &Arguments) -> ExitCode {
+    let began = Instant::now();
+    let limit = Duration::from_secs_f64(arguments.minutes * 60.0);
+    let (mut done, mut failed, mut millis) = (0u64, Vec::new(), 0u64);
+    let mut next = arguments.from;
+    let end = arguments.from + arguments.runs;
+    while next < end && began.elapsed() < limit {
+        let batch: Vec<u64> = (next..end).take(arguments.jobs).collect();
+        next += batch.len() as u64;
+        let children: Vec<_> = batch.iter().map(|seed| (*seed, child(arguments, *seed))).collect();
+        for (seed, child) in children {
+            let output = match child.and_then(std::process::Child::wait_with_output) {
+                Ok(output) => output,
+                Err(error) => {
+                    eprintln!("seed {seed}: {error}");
+                    return ExitCode::FAILURE;
+                }
+            };
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            done += 1;
+            millis += simulated(&text);
+            if !output.status.success() {
+                let last = text.lines().last().unwrap_or("it said nothing").to_owned();
+                println!("{last}");
+                failed.push(seed);
+            }
+        }
+    }
+    let wall = began.elapsed().as_secs_f64();
+    let hours = millis as f64 / 3_600_000.0;
+    println!(
+        "{done} runs, {} failed {failed:?}; {hours:.2} simulated hours in {wall:.0} s: {:.2} hours a minute",
+        failed.len(),
+        hours / (wall / 60.0)
+    );
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn child(arguments: &Arguments, seed: u64) -> std::io::Result<std::process::Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--seed", &seed.to_string(), "--seconds", &arguments.seconds.to_string()]);
+    command.args(["--tie-break", &arguments.tie_break]);
+    if let Some(servers) = arguments.servers {
+        command.args(["--servers", &servers.to_string()]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+}
+
+fn simulated(text: &str) -> u64 {
+    let line = text.lines().find(|line| line.contains(" ms simulated"));
+    let word = line.and_then(|line| line.split_whitespace().nth(2));
+    word.and_then(|word| word.parse().ok()).unwrap_or(0)
+}
