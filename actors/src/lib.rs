@@ -4,6 +4,7 @@
 //! ohas                      the high-availability services; one for one
 //!  ├ events                 what happens, for people and subscribers
 //!  ├ registry               raft → members → presence; rest for one
+//!  ├ profile                keeps the signed profile in step with the registry
 //!  ├ sync                   links, gossip, arbiter, lease
 //!  ├ sync_monitor           the second pair of eyes
 //!  └ crs                    the resource services
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod context;
+pub mod directory;
 mod follow;
 pub mod handle;
 pub mod journal;

@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     context::{Context, NodeOptions},
+    directory::Directory,
     handle::{Accepted, Event, NodeHandle, NodeStatus, RaftStatus, RegistryError},
     journal::Journal,
     ohas::{
@@ -56,11 +57,14 @@ pub struct Inner {
 ///
 /// # Errors
 /// When a part does not start: a store that cannot be opened, for example.
-pub async fn start(options: NodeOptions, ports: Ports) -> Result<(NodeHandle, JoinHandle<()>), String> {
+pub async fn start(options: NodeOptions, mut ports: Ports) -> Result<(NodeHandle, JoinHandle<()>), String> {
     let incoming = ports.links.incoming();
+    let registry = watch::Sender::new(Arc::new(State::default()));
+    let adopted = ports.profile.adopted();
+    ports.peers = Arc::new(Directory::new(ports.peers, registry.subscribe(), adopted, &options.config));
     let context = Arc::new(Context {
         boot: ports.clock.boot_id(),
-        registry: watch::Sender::new(Arc::new(State::default())),
+        registry,
         applied: watch::Sender::new(0),
         raft: watch::Sender::new(None),
         raft_status: watch::Sender::new(RaftStatus::default()),
