@@ -268,7 +268,11 @@ async fn one_process_serves_clusters_as_they_come_and_go() {
     two.admit(folder.path());
     assert_eq!(two.answers(&of_two).await, Ok(None));
     assert_eq!(one.swap_first(&of_one).await, Swap::Done);
-    assert_eq!(two.answers(&of_two).await, Ok(None), "records of two clusters have nothing to do with each other");
+    assert_eq!(
+        two.answers(&of_two).await,
+        Ok(None),
+        "records of two clusters have nothing to do with each other"
+    );
     let listed = list(folder.path());
     assert_eq!(listed["served"], true);
     assert_eq!(listed["clusters"][0]["cluster"], "one");

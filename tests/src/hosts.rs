@@ -543,7 +543,14 @@ fn missing_servers(status: &wire::ClusterStatusResponse) -> Option<String> {
     if !status.confirmed {
         return Some("no quorum".to_owned());
     }
-    for server in &status.servers {
+    let is_server = |server: &&wire::ServerStatus| server.kind == i32::from(wire::MemberKind::Server);
+    for witness in status.servers.iter().filter(|server| !is_server(server)) {
+        let votes = witness.voter || witness.kind == i32::from(wire::MemberKind::Register);
+        if witness.state != i32::from(wire::ServerState::Heard) || !votes {
+            return Some(format!("witness {} is not heard, or has no vote", witness.name));
+        }
+    }
+    for server in status.servers.iter().filter(is_server) {
         let up = server.state == i32::from(wire::ServerState::Up);
         if !up || server.silent || !server.voter {
             return Some(format!("{} is not up, silent, or has no vote", server.name));

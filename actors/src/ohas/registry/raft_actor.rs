@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use super::raft_node::RaftNode;
 use crate::{
     context::{Context, NodeOptions, StorePlace},
+    ohas::witness::raft_timing,
     propose::propose,
 };
 
@@ -76,7 +77,7 @@ impl Actor for RaftActor {
         let tie_break = settled.unwrap_or_else(|| context.options.config.settings.votes.tie_break.clone());
         let tie_break = tie_break != TieBreak::None;
         let id = context.options.raft_id;
-        let raft = RaftNode::start(id, &context.timing(), peers, store, tie_break).await?;
+        let raft = RaftNode::start(id, &raft_timing(&context), peers, store, tie_break).await?;
         if context.options.founder {
             raft.found(member_of(&context.options.config, context.me())).await?;
         }
