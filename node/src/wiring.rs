@@ -290,6 +290,7 @@ async fn follow_config(
         guard.set_times(timing, config.settings.on_hang);
         agent.set_two_leases(timing.lease * 2);
         links.set_ports(config.own_ports());
+        links.set_port(config.settings.heartbeat_port);
         links.set_own(own_addresses(&config, &identity));
         match &mut bootstrap {
             Bootstrap::Found { config: old } | Bootstrap::Join { config: old, .. } => *old = config,

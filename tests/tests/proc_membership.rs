@@ -173,7 +173,7 @@ fn a_server_comes_back_to_a_cluster_that_has_moved() {
     let (lala, mimi) = (trio.subnet.address(1), trio.subnet.address(2));
     let (lala_now, mimi_now) = (trio.subnet.public(22), trio.subnet.public(23));
     let moved = config
-        .replace("detect = \"3s\"", "detect = \"2s\"\nport = 29011")
+        .replace("detect = \"3s\"", "detect = \"2s\"\nport = 29011\nheartbeat_port = 29013")
         .replace(&format!("\"{lala}\""), &format!("\"{lala_now}\""))
         .replace(&format!("\"{mimi}\""), &format!("\"{mimi_now}\""));
     let file = trio.file("moved.toml", &moved).unwrap();

@@ -135,8 +135,9 @@ impl App {
             return Ok(Push { revision: None, servers: checked, warnings });
         }
         let accepted = self.propose_on(by, command, read).await?;
-        let state = self.node.read().await?;
-        let servers = self.ask_all(&state, &config, "", accepted.revision).await;
+        // Where they were before: a server that moves opens its new place first, and closes the old
+        // one only at its next start.
+        let servers = self.ask_all(state, &config, "", accepted.revision).await;
         Ok(Push { revision: Some(accepted.revision), servers, warnings })
     }
 

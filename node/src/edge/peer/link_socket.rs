@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket as PlainSocket},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -92,7 +92,7 @@ pub struct UdpLinks {
 struct Shared {
     server: ServerName,
     incarnation: Incarnation,
-    port: u16,
+    port: AtomicU16,
     /// Ports of those that have one of their own: witnesses.
     ports: RwLock<BTreeMap<ServerName, u16>>,
     seal: Seal,
@@ -148,7 +148,7 @@ impl UdpLinks {
         let shared = Shared {
             server: identity.server().clone(),
             incarnation,
-            port,
+            port: AtomicU16::new(port),
             ports: RwLock::new(ports),
             seal: Seal::new(identity.link_key(), identity.lineage()),
             cuts,
@@ -184,6 +184,18 @@ impl UdpLinks {
         }
         drop(tasks);
         self.tell_cuts();
+    }
+
+    /// Another heartbeat port: every socket is bound anew, once `set_own` says where.
+    pub fn set_port(&self, port: u16) {
+        if self.shared.port.swap(port, Ordering::Relaxed) == port {
+            return;
+        }
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (network, (_, task)) in std::mem::take(&mut *tasks) {
+            task.abort();
+            self.shared.forget_socket(&network);
+        }
     }
 
     /// The ports of those that have one of their own, after a configuration change.
@@ -270,7 +282,7 @@ impl Shared {
 
     fn port_of(&self, server: &ServerName) -> u16 {
         let ports = self.ports.read().unwrap_or_else(PoisonError::into_inner);
-        ports.get(server).copied().unwrap_or(self.port)
+        ports.get(server).copied().unwrap_or_else(|| self.port.load(Ordering::Relaxed))
     }
 
     fn send(&self, to: &ServerName, network: &NetworkName, body: &[u8]) -> Option<()> {
