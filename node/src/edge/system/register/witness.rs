@@ -180,13 +180,22 @@ impl WitnessRegister {
     }
 }
 
+/// The innermost cause is the one that says something.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
 /// A witness that says no is not one that says nothing.
 fn refused(status: &Status) -> RegisterError {
     if let Some(text) = explain_tls(status) {
         return RegisterError::Unusable(text);
     }
-    if status.source().is_some() {
-        return RegisterError::Unreachable(chain(status));
+    if let Some(cause) = status.source() {
+        return RegisterError::Unreachable(innermost(cause));
     }
     let said = status.message().to_owned();
     match status.code() {
