@@ -1,6 +1,12 @@
 //! One way into the registry: to the leader, wherever it is.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tasuki_core::{
@@ -101,10 +107,14 @@ pub async fn read(context: &Arc<Context>) -> Result<Arc<State>, RegistryError> {
 }
 
 async fn ask_leader(context: &Arc<Context>, request: ToLeader) -> Result<FromLeader, RegistryError> {
+    // Somebody has been asked and has not answered: it may be done yet.
+    let asked = AtomicBool::new(false);
     let asking = async {
         let mut hint: Option<RaftId> = None;
         loop {
-            if let Some(answer) = ask_once(context, &request, &mut hint).await? {
+            let answer = ask_once(context, &request, &mut hint, &asked).await?;
+            asked.store(false, Ordering::Relaxed);
+            if let Some(answer) = answer {
                 return Ok(answer);
             }
             tokio::time::sleep(AGAIN).await;
@@ -112,6 +122,9 @@ async fn ask_leader(context: &Arc<Context>, request: ToLeader) -> Result<FromLea
     };
     match tokio::time::timeout(LIMIT, asking).await {
         Ok(answer) => answer,
+        Err(_) if asked.load(Ordering::Relaxed) => {
+            Err(RegistryError::Unclear("the leader did not answer in time".into()))
+        }
         Err(_) => Err(RegistryError::NoQuorum("no leader was found in time".into())),
     }
 }
@@ -121,6 +134,7 @@ async fn ask_once(
     context: &Arc<Context>,
     request: &ToLeader,
     hint: &mut Option<RaftId>,
+    asked: &AtomicBool,
 ) -> Result<Option<FromLeader>, RegistryError> {
     let Some(raft) = context.raft.borrow().clone() else { return Ok(None) };
     let me = context.options.raft_id;
@@ -130,11 +144,15 @@ async fn ask_once(
     };
     let answer = match to {
         None => return Ok(None),
-        Some(id) if id == me => raft.serve(request.clone(), LIMIT).await,
+        Some(id) if id == me => {
+            asked.store(true, Ordering::Relaxed);
+            raft.serve(request.clone(), LIMIT).await
+        }
         Some(id) => {
             let Some(address) = raft.member(id) else { return Ok(None) };
             let body =
                 serde_json::to_vec(request).map_err(|error| RegistryError::NoQuorum(error.to_string()))?;
+            asked.store(true, Ordering::Relaxed);
             match context.ports.peers.call(&address, PeerMethod::Propose, Bytes::from(body), LIMIT).await {
                 Ok(body) => serde_json::from_slice(&body)
                     .map_err(|error| RegistryError::Unclear(format!("the leader's answer: {error}")))?,

@@ -319,6 +319,10 @@ impl State {
             Outcome::Started(Err(why)) => self.on(Event::StartFailed(resource, why)),
             Outcome::Stopped(Ok(())) => self.on(Event::Stopped(resource)),
             Outcome::Stopped(Err(why)) => self.on(Event::StopFailed(resource, why)),
+            // Found running, and ended before the group could begin: begun as what does not run.
+            Outcome::Ended(_) if !self.begun => {
+                self.found.entry(resource).and_modify(|runs| *runs = false);
+            }
             Outcome::Ended(how) if self.is_suspended() => self.unwatched.push((resource, how)),
             Outcome::Ended(how) => {
                 self.tell("resource-ended", format!("{resource} ended: {how}"));
