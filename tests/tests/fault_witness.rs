@@ -127,8 +127,13 @@ fn lose_the_witness(cluster: &Cluster, witness: &mut Witness<'_>, what: &str) {
     let after = client.wait_for(LIMIT, |_| true).unwrap().outcome.unwrap();
     assert_eq!(before, after, "the service noticed");
     // On a busy machine one question or the other gets no answer in time, witness or not.
-    let failed = client.finish().failed();
-    println!("{what}: {failed} questions unanswered while the witness was away");
+    let history = client.finish();
+    let longest = history.outage(struck, Instant::now()).map_or(Duration::ZERO, |gap| gap.length());
+    println!(
+        "{what}: {} questions unanswered while the witness was away, longest {:.1} ms",
+        history.failed(),
+        longest.as_secs_f64() * 1e3
+    );
 }
 
 fn two_servers_and_a_witness(kind: &str) {
