@@ -20,6 +20,9 @@ type Metrics = WatchReceiverOf<Registry, RaftMetrics<Registry>>;
 /// A call as it travels.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Envelope<T> {
+    /// For which store. Another one of the same server may answer at its place since: it must not
+    /// acknowledge or vote as the one that was lost (R23).
+    pub to: RaftId,
     /// What the caller says of its log.
     pub(super) from: Standing,
     /// The call.

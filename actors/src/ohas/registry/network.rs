@@ -80,7 +80,7 @@ impl Connection {
         ttl: Duration,
     ) -> Result<A, RPCError<Registry>> {
         let from = self.door.speak().map_err(|held| RPCError::Unreachable(Unreachable::new(&held)))?;
-        let envelope = Envelope { from, body: request };
+        let envelope = Envelope { to: RaftId(self.target), from, body: request };
         let body = serde_json::to_vec(&envelope).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
         let answer = self.peers.call(&self.to, method, Bytes::from(body), ttl).await;
         let answer = answer.map_err(|error| match error {
@@ -151,7 +151,7 @@ impl RaftNetworkV2<Registry> for Connection {
         option: RPCOption,
     ) -> Result<SnapshotResponse<Registry>, StreamingError<Registry>> {
         let from = self.door.speak().map_err(|held| StreamingError::Unreachable(Unreachable::new(&held)))?;
-        let body = encode_snapshot(from, &vote, &snapshot)
+        let body = encode_snapshot(RaftId(self.target), from, &vote, &snapshot)
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
         let call = self.peers.call(&self.to, PeerMethod::Snapshot, body, option.soft_ttl());
         let answer = tokio::select! {
@@ -172,8 +172,13 @@ impl RaftNetworkV2<Registry> for Connection {
 }
 
 /// Length of the head (8 bytes), the head as JSON, the data.
-fn encode_snapshot(from: Standing, vote: &Vote, snapshot: &Snapshot) -> Result<Bytes, serde_json::Error> {
-    let head = serde_json::to_vec(&Envelope { from, body: (vote, &snapshot.meta) })?;
+fn encode_snapshot(
+    to: RaftId,
+    from: Standing,
+    vote: &Vote,
+    snapshot: &Snapshot,
+) -> Result<Bytes, serde_json::Error> {
+    let head = serde_json::to_vec(&Envelope { to, from, body: (vote, &snapshot.meta) })?;
     let mut body = Vec::with_capacity(8 + head.len() + snapshot.snapshot.len());
     body.extend((head.len() as u64).to_be_bytes());
     body.extend(head);
@@ -182,12 +187,13 @@ fn encode_snapshot(from: Standing, vote: &Vote, snapshot: &Snapshot) -> Result<B
 }
 
 /// Reads what [`encode_snapshot`] wrote.
-pub(super) fn decode_snapshot(body: &[u8]) -> Result<(Standing, Vote, Snapshot), String> {
+pub(super) fn decode_snapshot(body: &[u8]) -> Result<Envelope<(Vote, Snapshot)>, String> {
     let short = || "the snapshot is cut off".to_owned();
     let (length, rest) = body.split_first_chunk::<8>().ok_or_else(short)?;
     let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| short())?;
     let (head, data) = rest.split_at_checked(length).ok_or_else(short)?;
     let head: Envelope<(Vote, SnapshotMeta)> = serde_json::from_slice(head).map_err(|e| e.to_string())?;
     let (vote, meta) = head.body;
-    Ok((head.from, vote, Snapshot { meta, snapshot: data.to_vec() }))
+    let snapshot = Snapshot { meta, snapshot: data.to_vec() };
+    Ok(Envelope { to: head.to, from: head.from, body: (vote, snapshot) })
 }

@@ -38,7 +38,7 @@ impl RaftNode {
         let raft = &self.raft;
         match method {
             PeerMethod::Append => {
-                let Envelope { from, body } = read(body)?;
+                let (from, body) = self.mine(read(body)?)?;
                 let answer = async {
                     let answer = raft.append_entries(body).await;
                     if matches!(answer, Ok(AppendEntriesResponse::Success)) {
@@ -49,23 +49,33 @@ impl RaftNode {
                 self.admit(Call::Append, from, answer).await
             }
             PeerMethod::Snapshot => {
-                let (from, vote, snapshot) = decode_snapshot(body).map_err(PeerError::Refused)?;
+                let (from, (vote, snapshot)) =
+                    self.mine(decode_snapshot(body).map_err(PeerError::Refused)?)?;
                 self.admit(Call::Append, from, raft.install_full_snapshot(vote, snapshot)).await
             }
             PeerMethod::Vote => {
-                let Envelope { from, body } = read(body)?;
+                let (from, body) = self.mine(read(body)?)?;
                 self.admit(Call::Vote, from, raft.vote(body)).await
             }
             PeerMethod::PreVote => {
-                let Envelope { from, body } = read(body)?;
+                let (from, body) = self.mine(read(body)?)?;
                 self.admit(Call::Vote, from, raft.pre_vote(body)).await
             }
             PeerMethod::TransferLeader => {
-                let Envelope { from, body } = read(body)?;
+                let (from, body) = self.mine(read(body)?)?;
                 self.admit(Call::Vote, from, raft.handle_transfer_leader(body)).await
             }
             PeerMethod::Propose => write(&self.serve(read(body)?, LIMIT).await),
         }
+    }
+
+    /// R23: a call that is meant for the store that was here before is not answered in its name.
+    fn mine<T>(&self, envelope: Envelope<T>) -> Result<(Standing, T), PeerError> {
+        let me = self.door.standing().me;
+        if envelope.to == me {
+            return Ok((envelope.from, envelope.body));
+        }
+        Err(PeerError::Refused(format!("this store is {me}, the call is for {}", envelope.to)))
     }
 
     /// Lets a call through the gate.
