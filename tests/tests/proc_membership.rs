@@ -88,7 +88,7 @@ fn lose(server: &mut Server) {
 fn servers_come_and_go_and_the_service_runs_on() {
     let mut trio = Trio::new().unwrap();
     let config = trio.subnet.config("members", &web(trio.subnet).unwrap());
-    trio.found_all(&config.replace("detect = \"3s\"", "detect = \"1500ms\"")).unwrap();
+    trio.found_all(&config).unwrap();
     await_true("three voters", || Ok(voters(&trio).len() == 3)).unwrap();
     let before = service(&trio.servers[0]).unwrap();
     let member = trio.subnet.address(0).to_string();
@@ -157,7 +157,10 @@ fn servers_come_and_go_and_the_service_runs_on() {
     assert!(said.contains("nana is no member any more"), "{said}");
     nana.stop().unwrap();
     assert_eq!(state(&trio, "nana"), None);
-    assert_eq!(service(&trio.servers[0]), Some(before), "the service was left alone throughout");
+    let log = trio.servers[0].log();
+    // R23: what is meant for lala's old store is not answered by its new one, at the same place.
+    assert!(!log.contains("log reversion") && !log.contains("panicked"), "{log}");
+    assert_eq!(service(&trio.servers[0]), Some(before), "the service was left alone throughout:\n{log}");
 }
 
 #[test]
