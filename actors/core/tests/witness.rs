@@ -8,9 +8,13 @@ use std::collections::BTreeSet;
 
 use common::{Plain, cluster, definition, exec, server_name};
 use tasuki_core::{
-    config::{Cardinality, ClusterConfig, GroupConfig, PlacementPolicy, PoolConfig, Role},
+    config::{Cardinality, ClusterConfig, GroupConfig, PlacementPolicy, PoolConfig, Role, TieBreak},
     ids::{BootId, Incarnation, ServerName},
-    placement::{plan::Input, report::report},
+    placement::{
+        forecast::{Change, Ended, Picture, forecast},
+        plan::Input,
+        report::report,
+    },
     registry::{Command, Refusal, Reply},
 };
 
@@ -94,4 +98,32 @@ fn a_group_that_names_a_witness_still_never_runs_there() {
     plain.lose(&server_name(1));
     plain.settle();
     assert_eq!(plain.owner(&"named".into()), None);
+}
+
+#[test]
+fn r20_a_forecast_counts_a_voting_witness_as_there_until_it_is_supposed_lost() {
+    let down = |server: usize| Change::ServerDown { server: server_name(server) };
+    let plain = played();
+    let ended = |lost: &[Change]| forecast(&Picture::of(plain.state.clone()), lost, "root").unwrap().ended;
+    assert_eq!(ended(&[down(2)]), Ended::Settled);
+    assert_eq!(ended(&[down(3)]), Ended::Settled);
+    assert_eq!(ended(&[down(2), down(3)]), Ended::NoQuorum { voters: 3, left: 1, needed: 2 });
+}
+
+#[test]
+fn r14_a_forecast_lets_the_survivor_of_two_go_on_where_there_is_a_tie_break() {
+    for (tie_break, ended) in [
+        (TieBreak::Witness { witness: server_name(3) }, Ended::Settled),
+        (TieBreak::None, Ended::NoQuorum { voters: 2, left: 1, needed: 2 }),
+    ] {
+        let mut config = with_witness();
+        config.servers.get_mut(&server_name(3)).unwrap().role = Role::Register { port: 29004 };
+        config.settings.votes.tie_break = tie_break;
+        let mut plain = Plain::founded(config);
+        plain.boot(&server_name(1));
+        plain.boot(&server_name(2));
+        plain.settle();
+        let lost = Change::ServerDown { server: server_name(2) };
+        assert_eq!(forecast(&Picture::of(plain.state), &[lost], "root").unwrap().ended, ended);
+    }
 }

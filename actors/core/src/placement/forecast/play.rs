@@ -11,7 +11,7 @@ use super::{
     outage::{Outage, phase},
 };
 use crate::{
-    config::{FinalAction, instances},
+    config::{FinalAction, TieBreak, instances},
     group::lifecycle::{Action, Event, Lifecycle},
     ids::{BootId, Epoch, GroupName, NetworkName, ResourceName, Revision, ServerName},
     placement::{
@@ -144,11 +144,15 @@ impl<'a> Play<'a> {
         let entry = entry.ok_or_else(|| refused(Refusal::NoSuchServer(server.clone())))?;
         let presence = entry.presence.as_ref().map(|presence| &presence.value);
         let presence = presence.ok_or_else(|| refused(Refusal::NotJoined(server.clone())))?;
-        if !presence.up || !self.silent.insert(server.clone()) {
+        let witness = !entry.config.value.role.runs_groups();
+        if !(presence.up || witness) || !self.silent.insert(server.clone()) {
             return Err(refused(Refusal::ServerDown(server.clone())));
         }
         self.fit.remove(server);
         self.say(What::Lost { server: server.clone() }, None);
+        if witness {
+            return Ok(()); // it held no lease that would have to end
+        }
         let theirs: Vec<GroupName> = self.state.owned_by(server).map(|(name, _)| name.clone()).collect();
         for group in theirs {
             self.clock(&group);
@@ -202,11 +206,18 @@ impl<'a> Play<'a> {
     fn quorum(&self) -> Option<Ended> {
         let voting = self.picture.voting();
         let lives = |server: &&ServerName| {
-            !self.silent.contains(*server) && self.state.presence(server).is_some_and(|p| p.up)
+            // A witness is not up or down to the registry: one that nobody supposes lost is there.
+            let entry = self.state.servers.get(*server);
+            let witness = entry.is_some_and(|entry| !entry.config.value.role.runs_groups());
+            let up = witness || self.state.presence(server).is_some_and(|p| p.up);
+            !self.silent.contains(*server) && up
         };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (voters, left) = (count(voting.len()), count(voting.iter().filter(lives).count()));
-        let needed = voters / 2 + 1;
+        // Of two voters, the one that is left asks the tie-break, which is taken to answer.
+        let settings = self.state.settings.as_ref().map(|settings| &settings.value);
+        let tie_break = settings.is_some_and(|settings| settings.votes.tie_break != TieBreak::None);
+        let needed = if voters == 2 && tie_break { 1 } else { voters / 2 + 1 };
         (left < needed).then_some(Ended::NoQuorum { voters, left, needed })
     }
 
