@@ -34,6 +34,8 @@ pub struct IssuedToken {
     pub expires: WallTime,
     /// `ADDRESS:PORT` of this server, to join through.
     pub join_at: Vec<String>,
+    /// It is for a witness, which joins in its own way.
+    pub witness: bool,
 }
 
 impl App {
@@ -109,6 +111,7 @@ impl App {
         let token = self.authority.new_token()?;
         let now = wall_now();
         let expires = WallTime(now.0 + u64::try_from(valid.as_millis()).unwrap_or(0));
+        let of = server.clone();
         let issue = Command::IssueToken { id: token.id.clone(), digest: token.digest(), server, expires };
         self.propose(by, issue).await?;
         let state = self.applied();
@@ -118,7 +121,9 @@ impl App {
             .into_iter()
             .map(|address| std::net::SocketAddr::new(address, port).to_string())
             .collect();
-        Ok(IssuedToken { text: token.text(), expires, join_at })
+        let entry = of.and_then(|server| state.servers.get(&server));
+        let witness = entry.is_some_and(|entry| !entry.config.value.role.runs_groups());
+        Ok(IssuedToken { text: token.text(), expires, join_at, witness })
     }
 
     /// The live supervision tree of this node as indented text.

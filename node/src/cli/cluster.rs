@@ -112,13 +112,18 @@ pub(super) fn show_token(
         "token": answer.token,
         "expires": expires,
         "join_at": answer.join_at,
+        "witness": answer.witness,
     });
     context.out.show(&value, |_| {
         let at = answer.join_at.first().map_or("ADDRESS", String::as_str);
         let name = server.unwrap_or("NAME");
+        let (who, verb, option) = match answer.witness {
+            true => ("witness's machine", "witness join", "name"),
+            false => ("server that joins", "cluster join", "server"),
+        };
         format!(
-            "{}\n\nGood once, until {expires}. On the server that joins:\n  \
-             tasuki cluster join {at} --server {name} --token {}",
+            "{}\n\nGood once, until {expires}. On the {who}:\n  \
+             tasuki {verb} {at} --{option} {name} --token {}",
             answer.token, answer.token
         )
     })

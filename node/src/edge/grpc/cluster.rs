@@ -56,6 +56,7 @@ impl Cluster for Face {
             token: token.text,
             expires_ms: token.expires.0,
             join_at: token.join_at,
+            witness: token.witness,
         }))
     }
 

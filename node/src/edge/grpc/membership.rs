@@ -53,6 +53,7 @@ impl Membership for Face {
             token: token.text,
             expires_ms: token.expires.0,
             join_at: token.join_at,
+            witness: token.witness,
         }))
     }
 }
