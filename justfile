@@ -13,6 +13,10 @@ fix:
 sim:
     cargo test -p tasuki-tests --test sim_failover -- --nocapture
 
+# The models of votes, leases and mirror, further than CI walks; minutes, and gigabytes of memory.
+model:
+    cargo test --release -p tasuki-models -- --nocapture --include-ignored --test-threads=1
+
 # Every way for three and five real servers to fall apart; minutes.
 pictures:
     cargo build -p tasuki
