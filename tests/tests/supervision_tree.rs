@@ -15,8 +15,9 @@ use tasuki_core::config::{MonitorKind, RecoveryTarget};
 use tasuki_tests::twin::{Twin, config, monitor, servers};
 
 /// What comes and goes with configuration and ownership, and where its code is.
-const DYNAMIC: [(&str, &str); 6] = [
+const DYNAMIC: [(&str, &str); 7] = [
     ("link ", "sync/link_actor.rs"),
+    ("voting file ", "sync/voting_file_actor.rs"),
     ("root agent", "crs/agents/mod.rs"),
     ("script agent", "crs/agents/mod.rs"),
     ("resource ", "crs/agents/resource_actor.rs"),
@@ -26,9 +27,11 @@ const DYNAMIC: [(&str, &str); 6] = [
 
 /// Actors whose file has another name than they: a keeper stands beside the supervisor whose
 /// children it adds and removes, and is found in that one's file.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 6] = [
     ("links", "sync/mod.rs"),
     ("links_keeper", "sync/links_actor.rs"),
+    ("voting_files", "sync/mod.rs"),
+    ("voting_files_keeper", "sync/voting_files_actor.rs"),
     ("groups_keeper", "crs/groups/mod.rs"),
     ("monitors_keeper", "crs/monitors/mod.rs"),
 ];
@@ -64,6 +67,7 @@ async fn the_live_tree_is_the_drawn_one() {
     let mut config = config(3, Duration::from_secs(1));
     let kind = MonitorKind::Ip { addresses: vec!["10.1.0.1".parse().unwrap()] };
     config.monitors.insert("gateway".into(), monitor(kind, RecoveryTarget::Group("web".into())));
+    config.settings.votes.files = vec!["/shared/vote".into()];
     let twin = Twin::form(config).await;
     twin.until_whole().await;
     twin.until_online("web", &servers(&["kiki"])).await;

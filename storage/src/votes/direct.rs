@@ -67,6 +67,20 @@ impl Direct {
         Ok((rustix::fs::major(device), rustix::fs::minor(device)))
     }
 
+    /// Whether the path still leads here: a file that was deleted can be read by whoever has it open,
+    /// and by nobody else.
+    ///
+    /// # Errors
+    /// When the system refuses, or nothing is there.
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let (open, there) = (self.file.metadata()?, std::fs::metadata(path)?);
+        Ok(if open.file_type().is_block_device() {
+            there.rdev() == open.rdev()
+        } else {
+            (there.dev(), there.ino()) == (open.dev(), open.ino())
+        })
+    }
+
     /// Reads so many blocks.
     ///
     /// # Errors

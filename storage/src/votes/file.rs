@@ -143,7 +143,12 @@ pub struct VotingFile {
     parts: BTreeMap<u32, u64>,
     beat_seq: u64,
     part_seq: u64,
+    /// The highest slot in which a beat was found: those above are looked at now and then only.
+    reach: u32,
 }
+
+/// Exchanges from one look at all slots to the next.
+const ALL_SLOTS: u64 = 32;
 
 impl VotingFile {
     /// Opens it, and reads back what this server wrote last.
@@ -165,6 +170,7 @@ impl VotingFile {
             parts: BTreeMap::new(),
             beat_seq: 0,
             part_seq: 0,
+            reach: SLOTS,
         };
         file.check_header(lineage)?;
         let own = read(&file.disk, path, beat(slot), 1)?;
@@ -193,10 +199,16 @@ impl VotingFile {
         self.beat_seq += 1;
         let block = seal(Kind::Beat, self.header.id, self.slot, self.beat_seq, &payload)?;
         self.write(beat(self.slot), &block)?;
-        let blocks = read(&self.disk, &self.path, beat(1), usize::try_from(SLOTS).unwrap_or_default())?;
+        let all = self.beat_seq.is_multiple_of(ALL_SLOTS) || self.reach == SLOTS;
+        let slots = if all { SLOTS } else { self.reach };
+        let blocks = read(&self.disk, &self.path, beat(1), usize::try_from(slots).unwrap_or_default())?;
+        if all {
+            self.reach = self.slot;
+        }
         let mut others = Vec::new();
-        for (slot, block) in (1..=SLOTS).zip(blocks.chunks(BLOCK)) {
+        for (slot, block) in (1..=slots).zip(blocks.chunks(BLOCK)) {
             let Found::Whole { file, seq, payload } = open(Kind::Beat, slot, block) else { continue };
+            self.reach = self.reach.max(slot);
             let newest = self.beats.entry(slot).or_default();
             if slot == self.slot || file != self.header.id || seq < *newest {
                 continue;
@@ -297,6 +309,9 @@ impl VotingFile {
     /// # Errors
     /// When it is not, or cannot be read.
     pub fn is_current(&self) -> Result<(), VoteError> {
+        if !self.disk.is_at(&self.path).map_err(|source| io_error("find", &self.path, source))? {
+            return Err(VoteError::Replaced(self.path.clone()));
+        }
         let now = header(&self.path, &read(&self.disk, &self.path, 0, 1)?)?;
         if now.retired {
             return Err(VoteError::Retired(self.path.clone()));

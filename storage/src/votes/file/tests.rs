@@ -59,6 +59,23 @@ fn servers_read_each_others_blocks() {
 }
 
 #[test]
+fn a_server_that_comes_later_is_found_among_all_slots() {
+    let dir = folder();
+    let path = dir.path().join("vote");
+    new(&path, "one").unwrap();
+    let mut a = open_as(&path, 1);
+    a.exchange(&Beat(0)).unwrap();
+    let mut late = open_as(&path, 64);
+    late.exchange(&Beat(7)).unwrap();
+    let found = (1..=ALL_SLOTS).find(|n| a.exchange(&Beat(*n)).unwrap() == [(64, Beat(7))]);
+    println!("found at the exchange {found:?}");
+    assert!(found.is_some());
+    // From then on it is read each time.
+    late.exchange(&Beat(8)).unwrap();
+    assert_eq!(a.exchange(&Beat(99)).unwrap(), [(64, Beat(8))]);
+}
+
+#[test]
 fn r17_what_is_no_file_of_this_cluster_is_refused_and_not_overwritten() {
     let dir = folder();
     let path = dir.path().join("vote");
