@@ -155,6 +155,9 @@ impl GrpcPeers {
                 Some((number, path, outcome)) = calls.next() => {
                     silent.retain(|(n, _)| *n != number);
                     may_be_done |= matches!(outcome, Outcome::Lost(_));
+                    // The peer may have died with the proposal in its log: what it says on another path
+                    // when it is back does not tell whether that one is done (R13).
+                    let over = may_be_done && method == PeerMethod::Propose;
                     match outcome {
                         Outcome::Answer(answer) => {
                             path.answered();
@@ -165,6 +168,9 @@ impl GrpcPeers {
                         Outcome::Broken(why) | Outcome::Lost(why) => {
                             path.failed();
                             last_error = format!("{}: {why}", path.address);
+                            if over {
+                                return Err(PeerError::Broken(last_error));
+                            }
                         }
                     }
                 }
