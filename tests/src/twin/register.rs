@@ -23,6 +23,7 @@ struct Inner {
     swaps: Vec<(ServerName, Record)>,
     cut: BTreeSet<ServerName>,
     unclear: u32,
+    cut_after_swap: bool,
 }
 
 fn key(place: &RegisterPlace) -> String {
@@ -62,6 +63,11 @@ impl Register {
     /// The next swaps are done, and their answers are lost.
     pub fn lose_answers(&self, count: u32) {
         self.inner().unclear = count;
+    }
+
+    /// Whoever swaps next reaches it no more from then on, and hears nothing of the swap.
+    pub fn cut_after_swap(&self) {
+        self.inner().cut_after_swap = true;
     }
 
     /// What keeps it has lost it.
@@ -112,8 +118,12 @@ impl TieBreakRegister for Way {
         }
         inner.records.insert(key(place), to.clone());
         inner.swaps.push((self.from.clone(), to.clone()));
-        if inner.unclear > 0 {
-            inner.unclear -= 1;
+        let cut = std::mem::take(&mut inner.cut_after_swap);
+        if cut {
+            inner.cut.insert(self.from.clone());
+        }
+        if cut || inner.unclear > 0 {
+            inner.unclear = inner.unclear.saturating_sub(1);
             return Err(RegisterError::Unreachable("the answer is lost".into()));
         }
         Ok(Swap::Done)

@@ -106,12 +106,20 @@ impl RaftNode {
     /// Makes this server the only voter, behind everything in its log, and elects it. The caller
     /// holds the tie-break for at least this number. Answers the number of the membership.
     ///
+    /// Without a record this server must have been on hold since before the other was fenced, and
+    /// still be (R19): the hold ends when the other is heard, and one that was heard after it was
+    /// fenced may itself break the tie later.
+    ///
     /// # Errors
-    /// When this server is not in every quorum of the last voters in its log, or Raft has stopped.
-    pub async fn go_on_alone(&self, least: u64) -> Result<u64, String> {
+    /// When this server is not in every quorum of the last voters in its log, the other was heard
+    /// again, or Raft has stopped.
+    pub async fn go_on_alone(&self, least: u64, has_record: bool) -> Result<u64, String> {
         let me = self.id;
         for _ in 0..TRIES {
             let Some(vote) = self.freeze().await? else { continue };
+            if !has_record && !self.on_hold() {
+                return Err("the other server is heard again".into());
+            }
             // Only now: nothing can be appended any more but by a still newer leader.
             let last = self
                 .raft

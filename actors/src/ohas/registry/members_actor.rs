@@ -284,11 +284,12 @@ fn wanted(
         let view = context.view.borrow();
         joined.get(id).and_then(|name| view.peers.get(*name)).is_none_or(|peer| peer.is_silent())
     };
-    // R22: one of two that leaves gives its vote up once nothing of it is left here.
+    // R22: one of two that leaves gives its vote up once nothing runs there, and gets it back when it
+    // has started again.
     let leaves = |id: &RaftId| {
         let Some(name) = joined.get(id) else { return false };
         let leaving = registry.presence(name).is_some_and(|p| matches!(p.mode, ServerMode::Leaving(_)));
-        leaving && voters.len() == 2 && may_go(registry, name)
+        leaving && (!voters.contains(id) || voters.len() == 2 && may_go(registry, name))
     };
     let (now, patience) = (context.ports.clock.now(), context.timing().detect * LONG_DOWN);
     absences.note(&joined.keys().filter(|id| down(id)).copied().collect(), now);

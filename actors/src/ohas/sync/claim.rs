@@ -86,16 +86,20 @@ impl Claim {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        self.go_on(next.number, &format!("the record at {name} says so ({next})")).await
+        self.go_on(next.number, true, &format!("the record at {name} says so ({next})")).await
     }
 
     /// R19.
     async fn by_fence(&self) -> Result<(), String> {
         self.may_go_without_record()?;
+        // Nothing more goes to the other one from here on: what it took after its power was cut
+        // would let it break the tie too.
+        self.raft.hold();
         let by = fence_now(&self.context, &self.other).await?;
         let devices = by.iter().map(FenceName::as_str).collect::<Vec<_>>().join(" and ");
         self.unchanged()?;
-        self.go_on(self.own.number + 1, &format!("{} is off: {devices} confirmed it", self.other)).await?;
+        let why = format!("{} is off: {devices} confirmed it", self.other);
+        self.go_on(self.own.number + 1, false, &why).await?;
         // In the registry afterwards: nobody waits for a lease of a server that is off (R13).
         let (context, server) = (self.context.clone(), self.other.clone());
         tokio::spawn(async move { record_fence(&context, server, by).await });
@@ -104,6 +108,7 @@ impl Claim {
 
     async fn by_echo(&self, addresses: &[std::net::IpAddr]) -> Result<(), String> {
         self.may_go_without_record()?;
+        self.raft.hold();
         let limit = self.context.timing().beat * 3;
         for address in addresses {
             self.context.ports.prober.echo(*address, limit).await?;
@@ -114,7 +119,7 @@ impl Claim {
         self.unchanged()?;
         let text = "all addresses of the tie-break answer. The other server may go on too: this tie-break \
                     cannot tell";
-        self.go_on(self.own.number + 1, text).await
+        self.go_on(self.own.number + 1, false, text).await
     }
 
     /// R19: what has no memory breaks a tie only for one that has exchanged entries with the other
@@ -146,8 +151,8 @@ impl Claim {
         format!("TSK-1780: {refusal}")
     }
 
-    async fn go_on(&self, number: u64, why: &str) -> Result<(), String> {
-        let number = self.raft.go_on_alone(number).await?;
+    async fn go_on(&self, number: u64, has_record: bool, why: &str) -> Result<(), String> {
+        let number = self.raft.go_on_alone(number, has_record).await?;
         let me = self.context.me();
         let text = format!("{me} goes on without {} (membership {number}): {why}", self.other);
         self.context.tell("tie-break-won", "cluster", text);
