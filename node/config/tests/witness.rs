@@ -28,6 +28,15 @@ fn the_witness_of_two_servers_keeps_their_record_and_is_their_tie_break() {
 }
 
 #[test]
+fn the_sample_with_a_witness_is_without_doubt() {
+    let sample = include_str!("../../../deploy/samples/two-servers-and-witness.toml");
+    let loaded = parse(sample, "two-servers-and-witness.toml").unwrap();
+    assert_eq!(loaded.warnings, []);
+    let ruru = TieBreak::Witness { witness: "ruru".into() };
+    assert_eq!(loaded.config.settings.votes.tie_break, ruru);
+}
+
+#[test]
 fn beside_three_servers_a_witness_votes() {
     let momo = "[[server]]\nname = \"momo\"\naddresses = { public = \"10.1.0.87\", interconnect = \"192.168.0.3\" }\n";
     let config =
