@@ -22,7 +22,7 @@ use crate::{
     app::{App, bootstrap::Bootstrap, wall_now},
     edge::{
         grpc::{PeerFleet, ServeError, bind_tcp, bind_uds, routes, serve_tcp, serve_uds},
-        peer::{Cuts, GrpcPeers, PeerSettings, UdpLinks, peer_service},
+        peer::{Cuts, GrpcPeers, HeartbeatPaths, PeerSettings, peer_service},
         system::{SystemAgent, SystemClock, SystemFencer, SystemGuard, SystemProber, sync_agent},
     },
     identity::{Identity, next_incarnation},
@@ -126,14 +126,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let own = own_addresses(&config, &identity);
     let doors = sockets(&config, &own);
     let listeners = bind_tcp(&doors)?;
-    let links = Arc::new(UdpLinks::with_ports(
-        &identity,
-        incarnation,
-        own,
-        config.settings.heartbeat_port,
-        config.own_ports(),
-        cuts.clone(),
-    ));
+    let links = Arc::new(HeartbeatPaths::new(&identity, incarnation, &config, cuts.clone()));
     let peers = Arc::new(GrpcPeers::new(identity.clone(), PeerSettings::from_timing(&timing), cuts.clone()));
 
     let store = data.join("registry");
@@ -197,7 +190,6 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         bootstrap,
         config,
         node.clone(),
-        identity,
         links,
         guard.clone(),
         agent,
@@ -266,8 +258,7 @@ async fn follow_config(
     mut bootstrap: Bootstrap,
     mut present: ClusterConfig,
     node: NodeHandle,
-    identity: Identity,
-    links: Arc<UdpLinks>,
+    links: Arc<HeartbeatPaths>,
     guard: Arc<SystemGuard>,
     agent: Arc<SystemAgent>,
 ) {
@@ -289,9 +280,7 @@ async fn follow_config(
         let timing = &config.settings.timing;
         guard.set_times(timing, config.settings.on_hang);
         agent.set_two_leases(timing.lease * 2);
-        links.set_ports(config.own_ports());
-        links.set_port(config.settings.heartbeat_port);
-        links.set_own(own_addresses(&config, &identity));
+        links.configure(&config);
         match &mut bootstrap {
             Bootstrap::Found { config: old } | Bootstrap::Join { config: old, .. } => *old = config,
         }

@@ -3,6 +3,7 @@
 pub mod resources;
 
 use tasuki_core::{
+    config::HeartbeatPath,
     membership::view::PathState,
     registry::{
         Change,
@@ -122,8 +123,17 @@ fn note(server: &ServerStatus) -> String {
     match (because, server.lease_left_ms) {
         (Some(because), _) => because.clone(),
         (None, Some(0)) => "no lease".to_owned(),
-        (None, _) => String::new(),
+        (None, _) => heard_aside(server).unwrap_or_default(),
     }
+}
+
+/// It lives, but no network to it works: it holds no lease from here (R21).
+fn heard_aside(server: &ServerStatus) -> Option<String> {
+    let heard = server.paths.iter().filter(|path| matches!(path.state, PathState::Normal | PathState::Caution));
+    let heard: Vec<_> = heard.map(|path| &path.network).collect();
+    let aside = !heard.is_empty() && heard.iter().all(|path| HeartbeatPath::is_evidence_only(path));
+    let names: Vec<&str> = heard.iter().map(|path| path.as_str()).collect();
+    aside.then(|| format!("heard only on {}", names.join(", ")))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "microseconds of a round trip, shown with two digits")]

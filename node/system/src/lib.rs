@@ -26,6 +26,6 @@ pub mod fence;
 pub mod guard;
 pub mod layout;
 pub mod process;
-mod readable;
+pub mod readable;
 pub mod records;
 pub mod scheduling;

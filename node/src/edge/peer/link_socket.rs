@@ -45,10 +45,10 @@ macro_rules! counts {
         pub struct LinkCounts { $($(#[$doc])* pub $name: u64,)* }
 
         #[derive(Default)]
-        struct Counters { $($name: AtomicU64,)* }
+        pub(super) struct Counters { $(pub(super) $name: AtomicU64,)* }
 
         impl Counters {
-            fn read(&self) -> LinkCounts {
+            pub(super) fn read(&self) -> LinkCounts {
                 LinkCounts { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
         }
@@ -78,7 +78,7 @@ counts! {
     overflow,
 }
 
-fn add(counter: &AtomicU64) {
+pub(super) fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -213,6 +213,11 @@ impl UdpLinks {
     #[must_use]
     pub fn bound(&self) -> Vec<NetworkName> {
         self.shared.sockets.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// The way to the actors, for paths beside the networks.
+    pub(super) fn queue(&self) -> mpsc::Sender<Datagram> {
+        self.shared.queue.clone()
     }
 
     fn tell_cuts(&self) {

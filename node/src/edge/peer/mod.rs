@@ -5,11 +5,14 @@
 //!   transport.rs ── every LAN path, hedged          link_socket.rs ── one socket a network
 //!        │                                               │
 //!   server.rs ───── who calls? which lineage?       datagram.rs ───── sealed, never replayed
+//!        │                                          aside/ ────────── serial lines, disks: evidence only
 //!        └──────────────┬── cuts.rs: paths cut on purpose ┘
 //! ```
 
+mod aside;
 mod cuts;
 mod datagram;
+mod heartbeats;
 mod link_socket;
 mod path;
 mod server;
@@ -18,6 +21,7 @@ mod transport;
 
 pub use self::{
     cuts::{CUTS_VARIABLE, Cuts},
+    heartbeats::HeartbeatPaths,
     link_socket::{LinkCounts, UdpLinks},
     server::{PeerHandler, PeerService, peer_service},
     transport::{GrpcPeers, PeerSettings},

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod aside;
 mod calls;
 mod links;
 mod namespaces;

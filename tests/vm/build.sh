@@ -1,0 +1,50 @@
+#!/bin/sh
+# Makes what pack.sh completes and a test boots: a Debian kernel, and a small first file system with
+# busybox and the modules for a watchdog, disks and a cable between two machines.
+#
+# usage: build.sh DIR       reads Debian's package archive; some seconds
+# needs: apt-get dpkg-deb depmod cpio gzip busybox (static)
+set -eu
+dir=$1
+mkdir -p "$dir"
+cd "$dir"
+package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/{print $2; exit}')
+rm -rf kernel base ./*.deb
+apt-get -qq download "$package"
+dpkg-deb -x "$package"_*.deb kernel
+version=${package#linux-image-}
+depmod -b kernel "$version"
+
+mkdir -p base/bin base/modules base/proc base/sys base/dev base/run base/tmp base/etc base/lib64 base/var
+cp "$(command -v busybox)" base/bin/busybox
+number=10
+for module in virtio_pci virtio_blk virtio_net softdog; do
+  modprobe -d "$PWD/kernel" -S "$version" --show-depends "$module" | awk '/^insmod/{print $2}'
+done | awk '!seen[$0]++' | while read -r file; do
+  number=$((number + 1))
+  cp "$file" "base/modules/$number-$(basename "$file")"
+done
+cat > base/init <<'END'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+mount -t tmpfs tmp /tmp
+mount -t cgroup2 cgroup /sys/fs/cgroup
+for module in /modules/*; do insmod "$module"; done
+ip link set lo up
+hostname vm
+echo "MARK booted $(uname -r) $(cut -d' ' -f1 /proc/uptime)"
+sh /scenario.sh
+echo "MARK end of the scenario"
+echo o > /proc/sysrq-trigger
+sleep 60
+END
+chmod +x base/init
+(cd base && find . | cpio -o -H newc --quiet) | gzip -1 > base.gz
+cp kernel/boot/vmlinuz-"$version" vmlinuz
+rm -rf kernel base ./*.deb
+echo "$version" > made

@@ -1,0 +1,5 @@
+#!/bin/sh
+while true; do
+  echo x >> /run/written
+  sleep 0.1
+done
