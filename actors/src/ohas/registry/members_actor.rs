@@ -211,9 +211,7 @@ impl Step {
                 Some(format!("leadership goes to store {owner}, which the tie-break record names"))
             }
             Self::Roster(..) => None,
-            Self::Forget(id, server) => {
-                Some(format!("{server} has a new store; its old one ({id}) is forgotten"))
-            }
+            Self::Forget(id, server) => Some(format!("the old store of {server} ({id}) is forgotten")),
         }
     }
 
