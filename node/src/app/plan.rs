@@ -11,6 +11,7 @@ use tasuki_core::{
     placement::{
         forecast::{self, Change, Ended, Forecast, Impossible, Interruption, Picture},
         matrix::{self, Loss},
+        spared::spared,
     },
 };
 
@@ -122,6 +123,7 @@ pub fn forecast(picture: &Picture, supposed: &Supposed, by: &str) -> Result<Plan
         reason: step.reason.map(|reason| reason.to_string()),
     });
     let (settled, ending) = ending(&ended);
+    let ending = ending + &left(picture, &ended, &[]);
     Ok(Plan { steps: steps.collect(), interruptions, down, settled, ending })
 }
 
@@ -135,6 +137,7 @@ pub fn matrix(picture: &Picture, broken: &BTreeSet<(ServerName, NetworkName)>) -
             Loss::Network { .. } => "network",
         };
         let (settled, ending) = ending(&row.ended);
+        let ending = ending + &left(picture, &row.ended, &row.cut_off);
         MatrixRow {
             kind: kind.to_owned(),
             loss: row.loss.to_string(),
@@ -146,6 +149,14 @@ pub fn matrix(picture: &Picture, broken: &BTreeSet<(ServerName, NetworkName)>) -
         }
     });
     rows.collect()
+}
+
+/// What goes on, or stands still, on servers that lose their lease: all of them where no quorum is
+/// left, otherwise those that are cut off.
+fn left(picture: &Picture, ended: &Ended, cut_off: &[ServerName]) -> String {
+    let all = matches!(ended, Ended::NoQuorum { .. });
+    let spared = spared(&picture.state, |server| all || cut_off.contains(server));
+    spared.iter().map(|one| format!("; {one}")).collect()
 }
 
 fn ending(ended: &Ended) -> (bool, String) {

@@ -13,6 +13,7 @@ pub mod record;
 mod release;
 pub mod report;
 mod snapshot;
+pub mod spared;
 mod start;
 mod together;
 
