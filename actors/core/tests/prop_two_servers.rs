@@ -437,7 +437,8 @@ impl World {
         let server = &mut self.servers[i];
         let Some(least) = server.won.take().filter(|_| server.up) else { return Ok(()) };
         let (configs, number, _) = server.members();
-        let heard_again = !self.has_record && !server.gate.on_hold();
+        server.standing(); // the gate as of now
+        let heard_again = !self.has_record && (!server.gate.on_hold() || number + 1 != least);
         if !in_every_quorum(server.me, &configs) || heard_again && self.fault != Fault::FenceWhileTalking {
             return Ok(());
         }

@@ -128,7 +128,8 @@ impl RaftNode {
                 })
                 .await;
             let (last, membership) = last.map_err(|error| error.to_string())?;
-            if !in_every_quorum(me, &configs_of(&membership)) {
+            let same = has_record || number_of(&membership) + 1 == least;
+            if !same || !in_every_quorum(me, &configs_of(&membership)) {
                 return Err("the voters have changed meanwhile".into());
             }
             let number = least.max(number_of(&membership) + 1);
