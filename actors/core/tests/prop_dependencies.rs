@@ -333,3 +333,32 @@ proptest! {
         rest(&mut plain);
     }
 }
+
+/// Found by the property: what stops first was pulled up again before the other's owner had obeyed, and
+/// had to stop again, for ever.
+#[test]
+fn what_stops_first_is_not_pulled_up_while_the_other_is_stopping() {
+    let unit = |shape, host, wanted| Unit {
+        shape,
+        hosts: vec![host],
+        type_name: 0,
+        pool: 5,
+        failback: false,
+        start: Vec::new(),
+        stop: Vec::new(),
+        wanted,
+    };
+    let relies = Unit {
+        start: vec![(0, false, 3, [false, false, true])],
+        stop: vec![(2, false, [false; 3])],
+        ..unit(4, 1, true)
+    };
+    let units = [unit(4, 1, true), unit(4, 1, false), unit(6, 2, true), unit(0, 1, false), relies];
+    let mut plain = Plain::up(config(&units));
+    rest(&mut plain);
+    for step in [Step::Lose(2), Step::Settle, Step::Boot(2), Step::Decide(true)] {
+        take(&mut plain, &step);
+    }
+    plain.tell(Command::StopGroup { group: "r2#1".into(), force: true });
+    rest(&mut plain);
+}

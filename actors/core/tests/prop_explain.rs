@@ -265,6 +265,7 @@ fn check(plain: &Plain, unit: &GroupName, said: &Report) {
                         group != unit && config.is_some_and(|c| c.exclusive != Exclusive::No) && shared(group)
                     }
                     Rejection::NotUpThere { named } => !is_up(plain, &decisions, unit, named, Some(server)),
+                    Rejection::Stopping { named } => !is_up(plain, &decisions, unit, named, Some(server)),
                     Rejection::NotUp { named } => !is_up(plain, &decisions, unit, named, None),
                     Rejection::NotPulledUp => ownership.owner.is_none() || ownership.release.is_some(),
                 };

@@ -51,6 +51,11 @@ pub enum Rejection {
         /// What.
         named: Named,
     },
+    /// What it stops with is about to stop there.
+    Stopping {
+        /// What.
+        named: Named,
+    },
     /// It comes back with something that has not started there.
     NotPulledUp,
 }
@@ -74,6 +79,7 @@ impl fmt::Display for Rejection {
                 write!(f, "{named} is not up there, and must be on the same server")
             }
             Self::NotUp { named } => write!(f, "{named}, which it needs, is up nowhere"),
+            Self::Stopping { named } => write!(f, "{named}, which it stops with, is stopping"),
             Self::NotPulledUp => f.write_str("what it comes back with has not started there"),
         }
     }
@@ -98,8 +104,8 @@ impl Board<'_> {
         if listed { Ok(()) } else { Err(Rejection::NotListed) }
     }
 
-    /// Whether everything that the unit must share a server with is up on this one, and what it
-    /// needs anywhere is up anywhere.
+    /// Whether everything that the unit must share a server with is up on this one, what it needs
+    /// anywhere is up anywhere, and nothing that it stops with is about to stop.
     pub(super) fn dependencies_hold(&self, unit: UnitId, server: ServerId) -> Result<(), Rejection> {
         self.hard(unit).try_for_each(|(target, intermediate, global)| {
             let on = (!global).then_some(server);
@@ -108,7 +114,14 @@ impl Board<'_> {
             }
             let named = self.snapshot.targets[target].named.clone();
             Err(if global { Rejection::NotUp { named } } else { Rejection::NotUpThere { named } })
-        })
+        })?;
+        // It would have to stop again at once, and what waits for that would wait for ever.
+        match self.stopping(unit, server) {
+            None => Ok(()),
+            Some(target) => {
+                Err(Rejection::Stopping { named: self.snapshot.targets[target].named.clone() })
+            }
+        }
     }
 
     /// The unit's hard start dependencies: target, intermediate, global.

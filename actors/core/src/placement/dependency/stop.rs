@@ -47,6 +47,18 @@ impl Board<'_> {
         Some(Lost { on, follows: self.destination(on).filter(|(to, _)| self.can_follow(unit, on, to)) })
     }
 
+    /// What a vacant unit stops with that is only up in units that are being released, were the unit
+    /// on this server.
+    pub(in crate::placement) fn stopping(&self, unit: UnitId, server: ServerId) -> Option<TargetId> {
+        let stop = self.snapshot.units[unit].stop.iter();
+        let mut stopping = stop.filter(|(target, dependency)| {
+            let scope = (!dependency.global).then_some(server);
+            !self.is_up(*target, unit, scope, dependency.intermediate)
+                && self.up_but_leaving(*target, dependency, unit, scope).is_some()
+        });
+        stopping.next().map(|(target, _)| *target)
+    }
+
     /// A unit that is up in scope and is being released.
     fn up_but_leaving(
         &self,
