@@ -10,3 +10,4 @@ pub mod process;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod twin;
+pub mod vm;
