@@ -91,7 +91,7 @@ fn tie_break(reading: &Reading, draft: &Draft) {
                 .find(|fence| fence.name.as_ref().is_some_and(|n| n.get_ref() == name.get_ref()))
         };
         let proves = |name: &&Name| fence(name).is_none_or(FenceDraft::may_prove_off);
-        if named.iter().any(|level| level.iter().any(|name| proves(name))) {
+        if named.iter().any(|level| level.iter().any(&proves)) {
             continue;
         }
         let name = label(server.name.as_ref());
