@@ -170,6 +170,19 @@ fn lose_power(server: &Server) {
     }
 }
 
+/// Waits until the registry has it that the record is in this file, and names both.
+fn until_noted(server: &Server, file: &Path) {
+    await_true("the record names both", || {
+        let output = say(server, &["--json", "registry", "get", "cluster/tie_break"]);
+        let item: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let note = &item["value"];
+        let place = note["place"].as_str().unwrap_or_default();
+        let both = note["record"]["mode"].get("pair").is_some();
+        Ok(both && note["made"] == true && place.ends_with(&file.display().to_string()))
+    })
+    .unwrap();
+}
+
 #[test]
 fn r14_of_two_servers_with_a_voting_file_the_survivor_goes_on_alone_and_takes_the_other_back() {
     let mut trio = Trio::new().unwrap();
@@ -189,12 +202,7 @@ fn r14_of_two_servers_with_a_voting_file_the_survivor_goes_on_alone_and_takes_th
     trio.await_whole().unwrap();
     until_online(&trio.servers[1], 1);
     // The record is made by a committed entry, some time after both vote.
-    await_true("the record names both", || {
-        let text = say(&trio.servers[0], &["--json", "registry", "get", "cluster/tie_break"]);
-        let text = String::from_utf8_lossy(&text.stdout).into_owned();
-        Ok(text.contains("pair") && text.contains("\"made\": true") || text.contains("\"made\":true"))
-    })
-    .unwrap();
+    until_noted(&trio.servers[0], &vote);
     refused(
         &say(&trio.servers[0], &["vote", "remove", &vote.display().to_string()]),
         &["TSK-1742", "tie-break"],
@@ -204,8 +212,8 @@ fn r14_of_two_servers_with_a_voting_file_the_survivor_goes_on_alone_and_takes_th
     let other = trio.folder().join("other");
     let (old, new) = (vote.display().to_string(), other.display().to_string());
     succeeded(&say(&trio.servers[0], &["vote", "replace", &old, &new])).unwrap();
-    until_online(&trio.servers[0], 1);
     until_online(&trio.servers[1], 1);
+    until_noted(&trio.servers[0], &other);
 
     let target = SocketAddr::new(trio.subnet.floating(), 8080);
     let client =

@@ -147,6 +147,8 @@ pub struct VotingFile {
     reach: u32,
 }
 
+/// Slots that are always read: those of a cluster's first stores.
+const FIRST_SLOTS: u32 = 8;
 /// Exchanges from one look at all slots to the next.
 const ALL_SLOTS: u64 = 32;
 
@@ -203,7 +205,7 @@ impl VotingFile {
         let slots = if all { SLOTS } else { self.reach };
         let blocks = read(&self.disk, &self.path, beat(1), usize::try_from(slots).unwrap_or_default())?;
         if all {
-            self.reach = self.slot;
+            self.reach = self.slot.max(FIRST_SLOTS);
         }
         let mut others = Vec::new();
         for (slot, block) in (1..=slots).zip(blocks.chunks(BLOCK)) {
