@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use tasuki_core::{
     ids::{Lineage, RaftId, Revision, Term},
+    planted::{self, Planted},
     reason::Reason,
     registry::{Author, Command, Key, Proposal, Reply, State},
 };
@@ -41,7 +42,7 @@ pub async fn propose(
 ) -> Result<Accepted, RegistryError> {
     // What a leader decides it decides in its term: the next leader must not be handed it (R3, R4).
     let term = match &author {
-        Author::Leader(_) => Some(leading_term(context)?),
+        Author::Leader(_) if !planted::is(Planted::OldDecisions) => Some(leading_term(context)?),
         _ => None,
     };
     let lineage = match command {

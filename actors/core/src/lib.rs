@@ -26,6 +26,7 @@ pub mod ids;
 pub mod membership;
 pub mod monitor;
 pub mod placement;
+pub mod planted;
 pub mod reason;
 pub mod recovery;
 pub mod registry;

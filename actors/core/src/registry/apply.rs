@@ -5,7 +5,10 @@
 //! speaks of. A refused command changes nothing.
 
 use super::{Command, Key, Proposal, Refusal, Reply, State};
-use crate::{ids::RaftId, time::WallTime};
+use crate::{
+    planted::{self, Planted},
+    {ids::RaftId, time::WallTime},
+};
 
 mod check;
 mod configuration;
@@ -35,7 +38,7 @@ fn check_and_apply(state: &mut State, proposal: &Proposal) -> Result<Reply, Refu
     }
     for (key, then) in &proposal.read {
         let now = state.revision_of(key);
-        if now != *then {
+        if now != *then && !planted::is(Planted::StaleReads) {
             return Err(Refusal::MovedOn { key: key.clone(), then: *then, now });
         }
     }
@@ -85,9 +88,7 @@ impl Change<'_> {
             }
             Command::ServerFenced { server, incarnation, by } => self.server_fenced(server, *incarnation, by),
             Command::FenceLifted { server } => self.fence_lifted(server),
-            Command::RemoveServer { server, config } => {
-                self.remove_server(server, config, &proposal.author)
-            }
+            Command::RemoveServer { server, config } => self.remove_server(server, config, &proposal.author),
             Command::ServerLeave { server, after } => self.server_leave(server, *after),
             Command::SetMode { mode } => self.set_mode(*mode),
             Command::StartGroup { group, on } => self.start_group(group, on.as_ref(), proposal),

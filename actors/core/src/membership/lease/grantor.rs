@@ -9,6 +9,7 @@ use super::{Grant, Request};
 use crate::{
     ids::{Incarnation, ServerName, Term},
     membership::fencing::Fences,
+    planted::{self, Planted},
     time::Timestamp,
     timing::Timing,
 };
@@ -221,7 +222,7 @@ impl Grantor {
             if !known {
                 // A new life of a server that was in the table: the old one's lease still counts.
                 let old = leading.table.get(server).map_or(now, |slot| slot.until);
-                let until = old.max(now + lease);
+                let until = if planted::is(Planted::EmptyTable) { old } else { old.max(now + lease) };
                 let slot = Slot { incarnation: *incarnation, until, entered: now, heard: None, judged: None };
                 leading.table.insert(server.clone(), slot);
             }
@@ -240,7 +241,8 @@ impl Grantor {
         let leading = self.leading.as_mut()?;
         let slot = leading.table.get_mut(&server)?;
         // R5: only the incarnation that the registry knows. R4: not once it has been judged.
-        if slot.incarnation != request.incarnation || slot.judged.is_some() {
+        let other = slot.incarnation != request.incarnation && !planted::is(Planted::AnyIncarnation);
+        if other || slot.judged.is_some() && !planted::is(Planted::NotWithheld) {
             return None;
         }
         // The same while the registry says that it shall be fenced, whoever asked for that.
@@ -248,11 +250,14 @@ impl Grantor {
             return None;
         }
         // R8: a half-hung node must not keep its lease.
-        if !request.healthy || behind {
+        if (!request.healthy || behind) && !planted::is(Planted::Unhealthy) {
             return None;
         }
         // R1: what is left of the round that a quorum answered last.
-        let age = now.since(leading.confirmed?);
+        let age = match leading.confirmed? {
+            _ if planted::is(Planted::LeaseFromGrant) => Duration::ZERO,
+            confirmed => now.since(confirmed),
+        };
         let left = lease.checked_sub(age).filter(|left| !left.is_zero())?;
         slot.until = slot.until.max(now + lease);
         slot.heard = Some(now);
@@ -264,7 +269,10 @@ impl Grantor {
     /// fencing devices is fenced instead (R36), as soon as its lease has run out and it is silent: a
     /// node that restarts within its lease is not shot.
     fn judge(&mut self, now: Timestamp) -> Vec<GrantorAction> {
-        let grace = self.timing.takeover_wait() - self.timing.lease;
+        let grace = match planted::is(Planted::NoMargin) {
+            true => Duration::ZERO,
+            false => self.timing.takeover_wait() - self.timing.lease,
+        };
         let (fences, silent) = (&self.fences, &self.silent);
         let Some(leading) = &mut self.leading else { return Vec::new() };
         let mut judged = Vec::new();

@@ -4,6 +4,7 @@ use super::Change;
 use crate::{
     config::FinalAction,
     ids::{Epoch, GroupName, ResourceName, ServerName},
+    planted::{self, Planted},
     reason::Reason,
     registry::{
         Proposal, Refusal,
@@ -67,6 +68,9 @@ impl Change<'_> {
         let reason = reason.cloned().unwrap_or(Reason::StillWanted);
         let release = Vacate { to: to.cloned(), reason, event };
         self.change_ownership(group, |o| o.release = Some(release));
+        if planted::is(Planted::WishIsRelease) {
+            return self.released(group, epoch, &owner);
+        }
         Ok(())
     }
 

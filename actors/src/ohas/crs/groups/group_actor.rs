@@ -19,6 +19,7 @@ use tasuki_core::{
     ids::{Epoch, GroupName, MonitorName, ResourceName},
     monitor::concerns,
     placement::dependency::waits_for,
+    planted::{self, Planted},
     reason::Reason,
     registry::{
         Author, Command, Item,
@@ -275,7 +276,11 @@ impl State {
     /// R6: what runs is adopted, and nothing is started before a grant of our own.
     fn begin(&mut self) {
         let complete = self.life.resources().all(|(name, ..)| self.found.contains_key(name));
-        if self.begun || !complete || !self.context.holds_lease() || self.releasing.is_some() {
+        if self.begun
+            || !complete
+            || !(self.context.holds_lease() || planted::is(Planted::NoLease))
+            || self.releasing.is_some()
+        {
             return;
         }
         self.begun = true;
