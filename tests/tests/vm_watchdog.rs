@@ -11,14 +11,14 @@ use tasuki_core::timing::Timing;
 use tasuki_tests::vm::{Ended, Kit, Seen};
 
 /// What the scenarios configure.
-const DETECT: Duration = Duration::from_secs(3);
+const DETECT: Duration = Duration::from_secs(10);
 /// What the console and QEMU's own end may take, on a machine that is busy.
 const SLACK: Duration = Duration::from_millis(1500);
 
 /// The times of the machines' cluster.
 fn timing() -> Timing {
     let mut timing = Timing::from_detect(DETECT);
-    timing.watchdog = Duration::from_secs(2);
+    timing.watchdog = Duration::from_secs(5);
     timing
 }
 

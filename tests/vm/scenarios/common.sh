@@ -6,10 +6,10 @@ server() { # more of the service's configuration
   cat > /run/cluster.toml <<END
 [cluster]
 name = "vm"
-detect = "3s"
+detect = "10s"
 
 [cluster.timing]
-watchdog = "2s"
+watchdog = "5s"
 
 [[network]]
 name = "public"

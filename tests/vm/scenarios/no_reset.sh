@@ -1,15 +1,15 @@
 . /common.sh
 server "" && runs || return
 mark now
-# More than a watchdog's time-out, twice.
-for _ in $(seq 50); do
+# More than a watchdog's time-out, here and below.
+for _ in $(seq 80); do
   mark "alive written=$(wc -l < /run/written)"
   sleep 0.1
 done
 kill -TERM "$guard"
 wait "$guard"
 mark "guard ended with $?"
-for _ in $(seq 40); do
+for _ in $(seq 60); do
   mark "alive"
   sleep 0.1
 done
