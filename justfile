@@ -20,7 +20,7 @@ model:
 # Every way for three and five real servers to fall apart; minutes.
 pictures:
     cargo build -p tasuki
-    cargo test -p tasuki-tests --test fault_pictures -- --nocapture --include-ignored --test-threads=1
+    cargo test -p tasuki-tests --test fault_pictures --test fault_paused -- --nocapture --include-ignored --test-threads=1
 
 # A cluster of three on this machine: `just lab`, then `just lab kill kiki`.
 lab *WORDS:

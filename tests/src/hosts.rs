@@ -49,6 +49,11 @@ pub struct Make {
     pub groups: Groups,
     /// More of the section `[cluster]`: one key a line.
     pub cluster: String,
+    /// More of every group's section: one key a line.
+    pub group: String,
+    /// Another service than the demonstration one: its command line, to which the floating address is
+    /// added.
+    pub service: Option<String>,
 }
 
 /// The groups of a cluster.
@@ -67,7 +72,8 @@ impl Make {
     /// When it was not built.
     pub fn with_detect(detect: Duration) -> io::Result<Self> {
         let (servers, groups) = (SERVERS.len(), Groups::One);
-        Ok(Self { detect, program: program()?, servers, groups, cluster: String::new() })
+        let (cluster, group) = (String::new(), String::new());
+        Ok(Self { detect, program: program()?, servers, groups, cluster, group, service: None })
     }
 }
 
@@ -232,7 +238,7 @@ network = "public"
 name = "{name}"
 servers = [{servers}]
 failback = "{failback}"
-
+{group}
 [[group.resource]]
 name = "address{suffix}"
 type = "floating_ip"
@@ -241,13 +247,17 @@ address = "{address}"
 [[group.resource]]
 name = "web{suffix}"
 type = "exec"
-start = "{program} __demo-http --listen {address}:8080"
+start = "{service}"
 wait = false
 on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
 
 "#,
             servers = servers.join(", "),
-            program = self.make.program.display(),
+            group = self.make.group,
+            service = match &self.make.service {
+                Some(service) => format!("{service} {address}"),
+                None => format!("{} __demo-http --listen {address}:8080", self.make.program.display()),
+            },
         )
     }
 

@@ -8,6 +8,7 @@
 pub mod holders;
 pub mod machine;
 pub mod parting;
+pub mod pause;
 pub mod presence;
 
 use std::{

@@ -8,11 +8,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
+use tasuki_proto::v1 as wire;
 use tasuki_tests::{
-    hosts::{Cluster, Groups, Make, parted::Parted, pictures::Picture},
-    network::Lab,
+    hosts::{Cluster, Groups, Make, await_true, parted::Parted, pictures::Picture},
+    network::{Lab, presence::control_group},
 };
 
 fn possible() -> bool {
@@ -68,6 +72,55 @@ fn five_servers_fall_apart() {
     if possible() {
         suffer(make(5), some(Picture::of_five(), &["L B | C D E", "L | B C | D E"]));
     }
+}
+
+/// The process of the service on a server, and whether it stands still.
+fn service(cluster: &Cluster, server: usize) -> Option<(i32, bool)> {
+    let found = cluster.lab().processes(server, &["tasuki", "__demo-http"]).ok()?.pop()?;
+    let group = format!("{}.web-{}", Cluster::group_of(server), cluster.lab().name(server));
+    let events = control_group(cluster.lab(), server)?.join(group).join("cgroup.events");
+    let still = fs::read_to_string(events).ok()?.lines().any(|line| line == "frozen 1");
+    Some((found.pid, still))
+}
+
+/// `on_quorum_loss = "freeze"`: nobody has a quorum, everything stands still, and goes on as the same
+/// processes; one of three is cut off, and what stood still there is ended, because another server
+/// has owned it meanwhile.
+#[test]
+#[ignore = "minutes: just pictures"]
+fn frozen_groups_go_on_where_they_stood_unless_somebody_else_owned_them() {
+    if !possible() {
+        return;
+    }
+    let make = Make { group: "on_quorum_loss = \"freeze\"".to_owned(), ..make(3) };
+    let cluster = Cluster::start(make).unwrap();
+    let all = |still: bool| -> Vec<Option<i32>> {
+        let one = |server| service(&cluster, server).filter(|it| it.1 == still).map(|it| it.0);
+        (0..cluster.size()).map(one).collect()
+    };
+    let before = all(false);
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    cluster.lab().part(&Picture::split("L | B | C").placed(&[0, 1, 2])).unwrap();
+    await_true("that everything stands still", || Ok(all(true) == before)).unwrap();
+    cluster.lab().part(&[]).unwrap();
+    // The registry takes them for online all the time: it was told nothing else.
+    await_true("that the same processes go on", || Ok(all(false) == before)).unwrap();
+    cluster.await_whole().unwrap();
+
+    cluster.lab().part(&Picture::split("L B | C").placed(&[0, 1, 2])).unwrap();
+    await_true("that the third one's service stands still", || Ok(all(true)[2] == before[2])).unwrap();
+    await_true("its group on another server", || {
+        let status = cluster.status().ok();
+        let groups = status.map(|status| status.groups).unwrap_or_default();
+        let online = i32::from(wire::RunState::Online);
+        let elsewhere = |it: &wire::GroupStatus| it.home != it.server && it.state == online;
+        Ok(groups.iter().any(|it| it.home == cluster.lab().name(2) && elsewhere(it)))
+    })
+    .unwrap();
+    cluster.lab().part(&[]).unwrap();
+    let anew = |after: &[Option<i32>]| after[2].is_some() && after[2] != before[2];
+    await_true("that it was started anew at home", || Ok(anew(&all(false)))).unwrap();
+    assert_eq!(all(false)[..2], before[..2], "nobody else noticed");
 }
 
 #[test]

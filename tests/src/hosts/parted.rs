@@ -81,7 +81,8 @@ impl Cluster {
                 let winners: Vec<usize> = winners.iter().map(|position| order[*position]).collect();
                 await_true("everything on the winning side", || Ok(self.all_run_on(&winners)))?;
                 await_true("end of what ran on the losing side", || {
-                    Ok((0..self.size()).all(|server| winners.contains(&server) || !self.anything_runs(server)))
+                    Ok((0..self.size())
+                        .all(|server| winners.contains(&server) || !self.anything_runs(server)))
                 })?;
                 std::thread::sleep(detect * 2);
             }

@@ -92,7 +92,9 @@ impl Picture {
     #[must_use]
     pub fn wanted(all: Vec<Self>) -> Vec<Self> {
         match std::env::var("TASUKI_PICTURES") {
-            Ok(wanted) => all.into_iter().filter(|it| wanted.split(',').any(|name| name == it.name)).collect(),
+            Ok(wanted) => {
+                all.into_iter().filter(|it| wanted.split(',').any(|name| name == it.name)).collect()
+            }
             Err(_) => all,
         }
     }
@@ -102,7 +104,9 @@ impl Picture {
     pub fn split(drawing: &str) -> Self {
         let parts: Vec<Vec<usize>> = drawing
             .split('|')
-            .map(|part| part.chars().filter_map(|letter| LETTERS.iter().position(|it| *it == letter)).collect())
+            .map(|part| {
+                part.chars().filter_map(|letter| LETTERS.iter().position(|it| *it == letter)).collect()
+            })
             .collect();
         let servers = parts.iter().map(Vec::len).sum();
         let winner = parts.iter().find(|part| part.len() * 2 > servers);

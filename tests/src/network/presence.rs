@@ -45,8 +45,11 @@ impl Presence {
     #[must_use]
     pub fn runs(&self, group: &str) -> Vec<Run> {
         let both = [&self.addresses, &self.processes];
-        let mut runs: Vec<Run> =
-            both.iter().filter_map(|all| all.get(group)).flat_map(|holders| holders.runs().to_vec()).collect();
+        let mut runs: Vec<Run> = both
+            .iter()
+            .filter_map(|all| all.get(group))
+            .flat_map(|holders| holders.runs().to_vec())
+            .collect();
         runs.sort_by_key(|run| run.from);
         runs
     }
