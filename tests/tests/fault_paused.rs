@@ -151,7 +151,6 @@ fn frozen_and_thawed(checks: &str) -> Vec<(u64, u64)> {
 /// R36: a shared resource that refuses what is older than what it has seen sees nothing of the old
 /// owner any more.
 #[test]
-#[ignore = "minutes: just pictures"]
 fn r36_what_a_frozen_owner_had_begun_does_not_come_between_after_its_thaw() {
     if possible(&["python3"]) {
         assert_eq!(interleaved(&frozen_and_thawed("checks")), 0);

@@ -87,7 +87,6 @@ fn service(cluster: &Cluster, server: usize) -> Option<(i32, bool)> {
 /// processes; one of three is cut off, and what stood still there is ended, because another server
 /// has owned it meanwhile.
 #[test]
-#[ignore = "minutes: just pictures"]
 fn frozen_groups_go_on_where_they_stood_unless_somebody_else_owned_them() {
     if !possible() {
         return;
