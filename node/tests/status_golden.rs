@@ -1,4 +1,5 @@
 //! What operators read, for the situations that matter, as golden text.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -7,7 +8,9 @@ use tasuki::{
     app::{explain::explain, status},
     cli::render,
 };
+use tasuki_actors::handle::{NodeStatus, TieBreakSeen};
 use tasuki_core::{
+    config::{Role as MemberRole, TieBreak},
     ids::{Epoch, Incarnation},
     reason::Reason,
     registry::{
@@ -49,6 +52,41 @@ fn one_server_is_gone_and_no_more_may_be_lost() {
     registry.must(Author::Leader("kiki".into()), Some(Reason::LeaseRanOut { silent }), gone);
     golden("status/one_gone.txt", &picture(&registry, &["mimi"], &ALL, true));
     golden("explain/one_gone.txt", &explained(&registry));
+}
+
+/// kiki and lala, with mimi as their witness.
+fn with_witness(role: MemberRole) -> Registry {
+    let mut registry = Registry::running();
+    registry.join("mimi");
+    let mut config = registry.0.config().unwrap();
+    config.servers.get_mut(&"mimi".into()).unwrap().role = role;
+    config.settings.votes.tie_break = TieBreak::Witness { witness: "mimi".into() };
+    for group in config.groups.values_mut() {
+        group.servers.retain(|server| server.as_str() != "mimi");
+    }
+    registry.must(Author::Operator("root".into()), None, Command::SetConfig { config });
+    registry
+}
+
+#[test]
+fn a_witness_is_heard_or_not_and_never_down() {
+    let registry = with_witness(MemberRole::Voter { port: 29004 });
+    golden("status/voting_witness.txt", &picture(&registry, &["lala", "mimi"], &ALL, true));
+    golden("status/voting_witness_not_heard.txt", &picture(&registry, &["lala"], &ALL, true));
+
+    let registry = with_witness(MemberRole::Register { port: 29004 });
+    let seen = |problem: Option<&str>| {
+        let tie_break = TieBreakSeen {
+            place: "witness mimi".into(),
+            record: problem.is_none().then(|| "number 3: stores 1 and 2 may claim".into()),
+            problem: problem.map(ToOwned::to_owned),
+        };
+        let node = NodeStatus { tie_break: Some(tie_break), ..node_status(&["kiki", "lala"]) };
+        render::cluster(&status::cluster(&registry.0, &view(&["lala"]), &node, true), NOW, false)
+    };
+    golden("status/witness_with_a_record.txt", &seen(None));
+    let why = "the tie-break record cannot be reached: witness mimi does not answer within 250 ms";
+    golden("status/witness_with_a_record_not_heard.txt", &seen(Some(why)));
 }
 
 #[test]
