@@ -584,11 +584,18 @@ fn walks_until_loss(has_record: bool, fault: Fault, most: u32) -> Option<u32> {
 }
 
 #[test]
+#[ignore = "rare: it takes some 26 000 walks"]
+fn the_walk_sees_what_happens_when_anyone_changes_the_record() {
+    let walks = walks_until_loss(true, Fault::AnyoneChanges, 60_000);
+    println!("{walks:?} walks");
+    assert!(walks.is_some());
+}
+
+#[test]
 fn the_walk_sees_what_happens_without_a_rule() {
     for (fault, has_record) in [
         (Fault::NoFreeze, true),
         (Fault::ChangeAtOnce, true),
-        (Fault::AnyoneChanges, true),
         (Fault::ColdFence, false),
         (Fault::FenceWhileTalking, false),
     ] {
