@@ -3,6 +3,9 @@
 //! ```text
 //! simulate --seed 7 --trace            one seed, every line of it
 //! simulate --runs 100 --minutes 5      a hunt: prints each failing seed and what it broke
+//! simulate --kept tests/seeds.txt      the seeds that once failed
+//! simulate --planted R1 --runs 50      a hunt with a rule taken out (feature `planted`)
+//! simulate --bite --runs 50            every rule taken out in turn: which seed notices, and how
 //! ```
 
 use std::{
@@ -10,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tasuki_tests::sim::run::{Options, Report, run, tie_breaks, watch_panics};
+use tasuki_tests::sim::run::{OUTSIDE, Options, Report, run, tie_breaks, watch_panics};
 
 /// What the random numbers of libraries are made of, from the seed: hash maps, election time-outs,
 /// names of proposals. Only in this program.
@@ -53,6 +56,9 @@ struct Arguments {
     tie_break: String,
     seconds: u64,
     trace: bool,
+    planted: Option<String>,
+    bite: bool,
+    kept: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -63,9 +69,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match arguments.seed {
-        Some(seed) => one(&arguments, seed),
-        None => hunt(&arguments),
+    match (arguments.seed, &arguments.kept) {
+        (Some(seed), _) => one(&arguments, seed),
+        (None, Some(list)) => kept(list),
+        (None, None) if arguments.bite => bite(&arguments),
+        (None, None) => hunt(&arguments),
     }
 }
 
@@ -80,11 +88,18 @@ fn parse() -> Result<Arguments, String> {
         tie_break: "none".into(),
         seconds: 40,
         trace: false,
+        planted: None,
+        bite: false,
+        kept: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        if word == "--trace" {
-            parsed.trace = true;
+        match word.as_str() {
+            "--trace" => parsed.trace = true,
+            "--bite" => parsed.bite = true,
+            _ => {}
+        }
+        if word == "--trace" || word == "--bite" {
             continue;
         }
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -97,6 +112,8 @@ fn parse() -> Result<Arguments, String> {
             "--jobs" => parsed.jobs = usize::try_from(number()?).unwrap_or(1).max(1),
             "--servers" => parsed.servers = usize::try_from(number()?).ok(),
             "--tie-break" => parsed.tie_break = value,
+            "--planted" => parsed.planted = Some(value),
+            "--kept" => parsed.kept = Some(value),
             "--seconds" => parsed.seconds = number()?,
             _ => return Err(format!("{word} is not known; see the head of tests/src/bin/simulate.rs")),
         }
@@ -113,6 +130,12 @@ fn one(arguments: &Arguments, seed: u64) -> ExitCode {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
+    if let Some(rule) = &arguments.planted
+        && let Err(why) = plant(rule)
+    {
+        eprintln!("{why}");
+        return ExitCode::from(2);
+    }
     watch_panics();
     let options = Options {
         seed,
@@ -120,7 +143,7 @@ fn one(arguments: &Arguments, seed: u64) -> ExitCode {
         tie_break: tie_breaks().remove(arguments.tie_break.as_str()).unwrap_or_default(),
         faults: arguments.seconds * 1000,
         aloud: arguments.trace,
-        lying_disks: false,
+        planted: arguments.planted.clone(),
     };
     // A thread of its own has hash maps that are seeded from here on.
     chance::seed(seed);
@@ -138,6 +161,108 @@ fn one(arguments: &Arguments, seed: u64) -> ExitCode {
     }
     println!("seed {seed} BROKE {violation}");
     ExitCode::FAILURE
+}
+
+/// Takes a rule out of this process.
+#[cfg(feature = "planted")]
+fn plant(rule: &str) -> Result<(), String> {
+    use tasuki_core::planted;
+    if let Some((_, what)) = planted::ALL.iter().find(|(name, _)| *name == rule) {
+        planted::plant(*what);
+        return Ok(());
+    }
+    let names: Vec<&str> = planted::ALL.iter().map(|(name, _)| *name).chain(OUTSIDE).collect();
+    if names.contains(&rule) { Ok(()) } else { Err(format!("--planted is one of {names:?}")) }
+}
+
+#[cfg(not(feature = "planted"))]
+fn plant(rule: &str) -> Result<(), String> {
+    if OUTSIDE.contains(&rule) { Ok(()) } else { Err("built without the feature `planted`".into()) }
+}
+
+/// Every rule taken out in turn, until a seed notices.
+fn bite(arguments: &Arguments) -> ExitCode {
+    let mut unnoticed = 0;
+    println!("{:<12} {:>5}  noticed by", "rule", "runs");
+    let inside = tasuki_core::planted::ALL.iter().map(|(name, _)| *name);
+    for rule in inside.chain(OUTSIDE) {
+        // The tie-break is for two servers.
+        let two = matches!(rule, "R14" | "R15");
+        let how = Arguments {
+            planted: Some(rule.to_owned()),
+            servers: if two { Some(2) } else { arguments.servers },
+            tie_break: if two { "files".into() } else { arguments.tie_break.clone() },
+            seed: None,
+            kept: None,
+            ..*arguments
+        };
+        let mut found = None;
+        for seed in arguments.from..arguments.from + arguments.runs {
+            let output = child(&how, seed).and_then(std::process::Child::wait_with_output);
+            let Ok(output) = output else { return ExitCode::FAILURE };
+            if !output.status.success() {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                found = Some((seed, text.lines().last().unwrap_or_default().to_owned()));
+                break;
+            }
+        }
+        match found {
+            Some((seed, what)) => println!("{rule:<12} {:>5}  {what}", seed - arguments.from + 1),
+            None => {
+                unnoticed += 1;
+                println!("{rule:<12} {:>5}  nobody", arguments.runs);
+            }
+        }
+    }
+    if unnoticed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The seeds of a list, one a line: seed, servers, tie-break, and why it is kept.
+fn kept(list: &str) -> ExitCode {
+    let text = match std::fs::read_to_string(list) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("{list}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut failed = 0;
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let mut words = line.split_whitespace();
+        let (seed, servers) =
+            (words.next().and_then(|w| w.parse().ok()), words.next().and_then(|w| w.parse().ok()));
+        let (Some(seed), Some(servers), Some(tie_break)) = (seed, servers, words.next()) else {
+            eprintln!("{list}: not understood: {line}");
+            return ExitCode::from(2);
+        };
+        let how = Arguments {
+            seed: None,
+            from: 1,
+            runs: 1,
+            minutes: 1.0,
+            jobs: 1,
+            servers: Some(servers),
+            tie_break: tie_break.to_owned(),
+            seconds: 40,
+            trace: false,
+            planted: None,
+            bite: false,
+            kept: None,
+        };
+        match child(&how, seed).and_then(std::process::Child::wait_with_output) {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                failed += 1;
+                println!("{}", String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default());
+            }
+            Err(error) => {
+                eprintln!("seed {seed}: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{failed} of the kept seeds failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Many seeds, each in a process of its own.
@@ -183,6 +308,9 @@ fn child(arguments: &Arguments, seed: u64) -> std::io::Result<std::process::Chil
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--seed", &seed.to_string(), "--seconds", &arguments.seconds.to_string()]);
     command.args(["--tie-break", &arguments.tie_break]);
+    if let Some(rule) = &arguments.planted {
+        command.args(["--planted", rule]);
+    }
     if let Some(servers) = arguments.servers {
         command.args(["--servers", &servers.to_string()]);
     }

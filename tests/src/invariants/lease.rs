@@ -40,7 +40,7 @@ impl Invariant for Lease {
     }
 
     fn rules(&self) -> &'static str {
-        "R1 to R6, R9, R10"
+        "R1 to R6, R9, R10, R38"
     }
 
     fn look(&mut self, fact: &Fact, world: &State) -> Result<(), String> {
@@ -63,8 +63,9 @@ impl Invariant for Lease {
             self.judged[at] = incarnation;
             // A clock that stood still is R38's; what does not move runs nothing now (R36).
             let stood = machine.thawed.is_some_and(|(thawed, how)| {
-                fact.at <= thawed + self.lease + self.budget
-                    && (how == Freeze::Clock || !machine.running.is_empty())
+                let jump = how == Freeze::Clock;
+                let over = thawed + self.budget + if jump { 5 * STEP } else { self.lease };
+                fact.at <= over && (jump || !machine.running.is_empty())
             });
             if !machine.moves() || stood || machine.incarnation > incarnation {
                 continue;

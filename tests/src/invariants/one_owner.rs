@@ -9,13 +9,16 @@ use tasuki_core::timing::Timing;
 use super::Invariant;
 use crate::sim::{
     fact::{Fact, What, Which},
+    machine::Freeze,
     world::{STEP, State},
 };
 
 /// See the module.
 pub struct OneOwner {
-    /// What a thawed machine may still do, by the slowest clock.
+    /// How long a thawed machine may still go on, by the slowest clock.
     grace: u64,
+    /// The same where its clock stood still too, which ends the lease at once (R38).
+    jump: u64,
     /// Where everything runs.
     runs: BTreeMap<Which, Vec<usize>>,
 }
@@ -23,14 +26,18 @@ pub struct OneOwner {
 impl OneOwner {
     /// With the times of this cluster.
     pub fn new(timing: &Timing) -> Self {
-        let grace = (timing.lease + timing.guard_budget) * 108 / 100;
-        Self { grace: u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX) + 5 * STEP, runs: BTreeMap::new() }
+        let nanos = |span: std::time::Duration| {
+            u64::try_from((span * 108 / 100).as_nanos()).unwrap_or(u64::MAX) + 5 * STEP
+        };
+        let (grace, jump) = (nanos(timing.lease + timing.guard_budget), nanos(timing.guard_budget));
+        Self { grace, jump, runs: BTreeMap::new() }
     }
 
     /// It does not move, or has begun to so lately that it may not know better.
     fn excused(&self, world: &State, at: usize) -> bool {
         let machine = &world.machines[at];
-        !machine.moves() || machine.thawed.is_some_and(|(thawed, _)| world.now <= thawed + self.grace)
+        let grace = |how| if how == Freeze::Clock { self.jump } else { self.grace };
+        !machine.moves() || machine.thawed.is_some_and(|(thawed, how)| world.now <= thawed + grace(how))
     }
 }
 
@@ -40,7 +47,7 @@ impl Invariant for OneOwner {
     }
 
     fn rules(&self) -> &'static str {
-        "R13, R36"
+        "R13, R36, R38"
     }
 
     fn look(&mut self, fact: &Fact, _: &State) -> Result<(), String> {

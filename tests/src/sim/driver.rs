@@ -356,6 +356,7 @@ impl Driver {
         let (held, node_first, clock) = {
             let mut state = self.world.state();
             let now = state.now;
+            let blind = state.blind_guards;
             let machine = &mut state.machines[at];
             let Some(how) = machine.frozen.take() else { return };
             if how != Freeze::Node {
@@ -363,6 +364,7 @@ impl Driver {
             }
             let clock = machine.clock;
             if how == Freeze::Clock
+                && !blind
                 && let Some(guard) = &mut machine.guard
             {
                 guard.inbox.push_front(tasuki_system::guard::decide::Event::ClockJumped);

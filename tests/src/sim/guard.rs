@@ -171,7 +171,8 @@ impl State {
                 let left = deadline.since(now).saturating_sub(Duration::from_nanos(3 * STEP));
                 let idle = self.machines[at].running.is_empty();
                 let most = if idle { 1 } else { u64::try_from(left.as_millis()).unwrap_or(1).max(1) };
-                let takes = Duration::from_millis(self.dice.between(1, most));
+                let slow = if self.slow_guards { 20 } else { 1 };
+                let takes = Duration::from_millis(self.dice.between(1, most) * slow);
                 if let Some(guard) = &mut self.machines[at].guard {
                     guard.busy = Some(Busy { until: now + takes, why });
                 }

@@ -113,6 +113,7 @@ impl Ord for Due {
 
 struct Call {
     from: usize,
+    method: PeerMethod,
     attempts: usize,
     broken: usize,
     /// A connection broke after the request had gone over it.
@@ -247,8 +248,10 @@ impl NetworkState {
             Err(Broken::Connection(why, sent)) => {
                 call.broken += 1;
                 call.maybe |= sent;
+                // As the real transport: no other path's answer tells whether it was done.
+                let over = sent && call.method == PeerMethod::Propose;
                 // As the real transport: when every path is broken, there will be no answer.
-                if !(call.complete && call.broken >= call.attempts) {
+                if !over && !(call.complete && call.broken >= call.attempts) {
                     return;
                 }
                 Err(if call.maybe { PeerError::Broken(why) } else { PeerError::Unreachable(why) })
@@ -366,6 +369,7 @@ impl PeerTransport for Ports {
             let call = state.network.number;
             let known = Call {
                 from: self.at,
+                method,
                 attempts: 0,
                 broken: 0,
                 maybe: false,

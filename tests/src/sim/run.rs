@@ -39,9 +39,12 @@ pub struct Options {
     pub faults: u64,
     /// Prints every line of the trace.
     pub aloud: bool,
-    /// The disks say "synced" too early (a planted fault).
-    pub lying_disks: bool,
+    /// A rule that is taken out: see `tasuki_core::planted`, and [`OUTSIDE`].
+    pub planted: Option<String>,
 }
+
+/// Rules that are taken out of what is simulated around the nodes, not of the nodes.
+pub const OUTSIDE: [&str; 3] = ["R10", "R23", "R38"];
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -85,7 +88,12 @@ pub fn run(options: &Options) -> Report {
     let config = configuration(servers, &options.tie_break);
     let mut driver = Driver::new(options.seed, config, options.aloud);
     for pace in &driver.paces {
-        pace.set_lies(options.lying_disks);
+        pace.set_lies(options.planted.as_deref() == Some("R23"));
+    }
+    {
+        let mut state = driver.world.state();
+        state.slow_guards = options.planted.as_deref() == Some("R10");
+        state.blind_guards = options.planted.as_deref() == Some("R38");
     }
     play(&mut driver, &mut dice, options);
     let state = driver.world.state();
@@ -102,6 +110,9 @@ pub fn run(options: &Options) -> Report {
 fn configuration(servers: usize, tie_break: &TieBreak) -> ClusterConfig {
     let mut config = twin::config(servers, Duration::from_secs(1));
     config.settings.votes.tie_break = tie_break.clone();
+    if *tie_break == TieBreak::VotingFiles {
+        config.settings.votes.files = vec!["/votes/1".into()];
+    }
     let web = config.groups.values().next().cloned().unwrap_or_default();
     let mut back = web.clone();
     back.servers.reverse();
@@ -343,13 +354,8 @@ fn next_operation() -> u64 {
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
-/// The tie-breaks by the words of the command line.
+/// The tie-breaks by the words of the command line. (A witness would be one more machine.)
 #[must_use]
 pub fn tie_breaks() -> BTreeMap<&'static str, TieBreak> {
-    BTreeMap::from([
-        ("none", TieBreak::None),
-        ("witness", TieBreak::Witness { witness: "judge".into() }),
-        ("files", TieBreak::VotingFiles),
-        ("fence", TieBreak::Fence),
-    ])
+    BTreeMap::from([("none", TieBreak::None), ("files", TieBreak::VotingFiles)])
 }

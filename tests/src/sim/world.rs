@@ -35,6 +35,10 @@ pub struct State {
     pub machines: Vec<MachineState>,
     /// Tie-break records, voting files and fencing devices.
     pub votes: VotesState,
+    /// Guards take far longer than their budget (a planted fault).
+    pub slow_guards: bool,
+    /// Guards do not notice that the clock stood still (a planted fault).
+    pub blind_guards: bool,
     /// What the invariants have not looked at yet.
     pub facts: Vec<Fact>,
 }
@@ -51,6 +55,8 @@ impl World {
             network,
             machines,
             votes: VotesState::default(),
+            slow_guards: false,
+            blind_guards: false,
             facts: Vec::new(),
         })))
     }
