@@ -31,7 +31,9 @@ use crate::{
             placement_actor::PlacementMsg,
         },
         registry::{presence_actor::PresenceMsg, raft_node::RaftNode, register::TieBreakDesk},
-        sync::{gossip_actor::GossipMsg, lease_actor::LeaseMsg, link_actor::Links, voting_file_actor::VotingDesk},
+        sync::{
+            gossip_actor::GossipMsg, lease_actor::LeaseMsg, link_actor::Links, voting_file_actor::VotingDesk,
+        },
     },
     ports::Ports,
     supervise::Slot,

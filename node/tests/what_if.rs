@@ -288,7 +288,7 @@ async fn a_decision_is_made_again_online_and_offline_and_a_different_one_is_loud
     let (state, since_start) = (Arc::new(registry.0), Duration::from_secs(60));
     let decisions = decide(&Input { state: &state, fit: &fit, since_start });
     assert!(!decisions.is_empty());
-    let journal = Journal::start(dir.clone());
+    let journal = Journal::start(Some(dir.clone()));
     journal.keep(AT, &state, &fit, since_start, decisions.clone());
     let mut other = decisions;
     other[0].reason = Reason::StillWanted;

@@ -79,8 +79,13 @@ impl MemoryDisk {
     /// An empty disk that behaves like this.
     #[must_use]
     pub fn paced(pace: Arc<dyn Pace>) -> Self {
-        let log =
-            MemoryLog { kept: Arc::default(), opener: 0, openers: Arc::default(), syncing: Arc::default(), pace };
+        let log = MemoryLog {
+            kept: Arc::default(),
+            opener: 0,
+            openers: Arc::default(),
+            syncing: Arc::default(),
+            pace,
+        };
         Self { log, shelf: Shelf::in_memory() }
     }
 
@@ -107,7 +112,12 @@ impl MemoryDisk {
             return Err(StoreError::Lost { dir: "memory".into(), server: "this server".into() });
         }
         let (log, machine) = self.open()?;
-        Ok(OpenStore { log: AnyLog::Memory(log), state: machine.watch(), applied: machine.applied(), machine })
+        Ok(OpenStore {
+            log: AnyLog::Memory(log),
+            state: machine.watch(),
+            applied: machine.applied(),
+            machine,
+        })
     }
 
     /// The machine loses its power: what was not synced is gone, except for the first `survive`

@@ -195,7 +195,9 @@ impl Cluster {
         let groups: String = match self.make.groups {
             Groups::One => self.group_section(GROUP, "", 0, "manual"),
             Groups::OnEveryServer => (0..self.make.servers)
-                .map(|home| self.group_section(&Self::group_of(home), &format!("-{}", NAMES[home]), home, "auto"))
+                .map(|home| {
+                    self.group_section(&Self::group_of(home), &format!("-{}", NAMES[home]), home, "auto")
+                })
                 .collect(),
         };
         format!(
@@ -535,11 +537,9 @@ fn online(group: &wire::GroupStatus) -> bool {
 
 /// What a node's view of the cluster lacks of being whole.
 pub(crate) fn missing(status: &wire::ClusterStatusResponse) -> Option<String> {
-    missing_servers(status).or_else(|| {
-        match status.groups.iter().find(|group| group.name == GROUP) {
-            Some(group) if online(group) => None,
-            _ => Some("the group is not online".to_owned()),
-        }
+    missing_servers(status).or_else(|| match status.groups.iter().find(|group| group.name == GROUP) {
+        Some(group) if online(group) => None,
+        _ => Some("the group is not online".to_owned()),
     })
 }
 

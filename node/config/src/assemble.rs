@@ -3,15 +3,20 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use tasuki_core::{
-    config::{ClusterConfig, ClusterSettings, FenceConfig, FloatingIpConfig, GroupConfig, HeartbeatPath, MonitorConfig, MonitorKind, Network, NetworkUse, PoolConfig, RecoveryConfig, RecoveryTarget, ResourceConfig, ResourceDefinition, ResourceKind, Role, ServerConfig, TieBreak, Votes},
+    config::{
+        ClusterConfig, ClusterSettings, FenceConfig, FloatingIpConfig, GroupConfig, HeartbeatPath,
+        MonitorConfig, MonitorKind, Network, NetworkUse, PoolConfig, RecoveryConfig, RecoveryTarget,
+        ResourceConfig, ResourceDefinition, ResourceKind, Role, ServerConfig, TieBreak, Votes,
+    },
     ids::{FenceName, NetworkName, PoolName, ResourceName, ServerName},
 };
 use toml::Spanned;
 
 use crate::{
     draft::{
-        DefinitionDraft, Draft, FenceDraft, FloatingIpDraft, GroupDraft, HeartbeatDraft, HeartbeatKind, KindDraft, MonitorDraft, MonitorKindDraft, Name,
-        Placed, PoolDraft, ResourceDraft, TieBreakWord, VotesDraft, WitnessDraft, WitnessKind,
+        DefinitionDraft, Draft, FenceDraft, FloatingIpDraft, GroupDraft, HeartbeatDraft, HeartbeatKind,
+        KindDraft, MonitorDraft, MonitorKindDraft, Name, Placed, PoolDraft, ResourceDraft, TieBreakWord,
+        VotesDraft, WitnessDraft, WitnessKind,
     },
     net::bits,
     scripts::Owner,

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use tasuki_core::{
     config::{
-        AttributeConfig, Automatic, Cardinality, Exclusive, ExecConfig, FenceKind, FinalAction, MonitorTiming,
-        NetworkUse, OnHang, Placement, PlacementPolicy, QuorumLoss, StartDependency, StartFailurePolicy, Startup,
-        StopDependency, StopFailurePolicy, Value,
+        AttributeConfig, Automatic, Cardinality, Exclusive, ExecConfig, FenceKind, FinalAction,
+        MonitorTiming, NetworkUse, OnHang, Placement, PlacementPolicy, QuorumLoss, StartDependency,
+        StartFailurePolicy, Startup, StopDependency, StopFailurePolicy, Value,
     },
     timing::Timing,
 };

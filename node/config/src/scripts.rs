@@ -72,9 +72,9 @@ fn check(
 ) -> Result<(), ConfigErrors> {
     let mut problems = Vec::new();
     let commands = all_commands(config);
-    let programs = commands.iter().filter_map(|(owner, key, command)| {
-        Some((owner.clone(), *key, command.first()?.as_str()))
-    });
+    let programs = commands
+        .iter()
+        .filter_map(|(owner, key, command)| Some((owner.clone(), *key, command.first()?.as_str())));
     for (owner, key, program) in programs.chain(fence_programs(config)) {
         if let Err(wrong) = find_program(program, base) {
             let message = format!("`{key}` of {owner} cannot be run");

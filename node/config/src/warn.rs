@@ -18,8 +18,7 @@ use crate::{
 
 pub(crate) fn warnings(reading: &Reading, draft: &Draft) -> Vec<Problem> {
     let mut warnings = Vec::new();
-    let lans: Vec<_> =
-        draft.heartbeats.iter().filter(|path| path.kind == Some(HeartbeatKind::Lan)).collect();
+    let lans: Vec<_> = draft.heartbeats.iter().filter(|path| path.kind == Some(HeartbeatKind::Lan)).collect();
     if let [only] = &lans[..]
         && draft.servers.len() > 1
     {

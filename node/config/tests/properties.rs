@@ -103,31 +103,33 @@ fn exec() -> impl Strategy<Value = ExecConfig> {
         (duration(), duration()),
         option::of((command(), duration(), duration())),
     )
-        .prop_map(|(start, stop, (wait, watch, read_only), (user, directory, environment), timeouts, check)| {
-            let line = |(program, arguments): (String, Vec<String>)| {
-                std::iter::once(program).chain(arguments).collect::<Vec<_>>()
-            };
-            ExecConfig {
-                start: line(start),
-                stop: stop.map(line),
-                wait,
-                user,
-                directory: directory.map(PathBuf::from),
-                environment: environment
-                    .into_iter()
-                    .filter(|(name, _)| !name.starts_with("CLP_") && !name.starts_with("_CRS_"))
-                    .collect(),
-                start_timeout: timeouts.0.max(SHORTEST),
-                stop_timeout: timeouts.1.max(SHORTEST),
-                watch: watch && !wait,
-                check: check.map(|(command, interval, timeout)| CheckConfig {
-                    command: line(command),
-                    interval: interval.max(Duration::from_secs(1)),
-                    timeout: timeout.max(SHORTEST),
-                }),
-                read_only,
-            }
-        })
+        .prop_map(
+            |(start, stop, (wait, watch, read_only), (user, directory, environment), timeouts, check)| {
+                let line = |(program, arguments): (String, Vec<String>)| {
+                    std::iter::once(program).chain(arguments).collect::<Vec<_>>()
+                };
+                ExecConfig {
+                    start: line(start),
+                    stop: stop.map(line),
+                    wait,
+                    user,
+                    directory: directory.map(PathBuf::from),
+                    environment: environment
+                        .into_iter()
+                        .filter(|(name, _)| !name.starts_with("CLP_") && !name.starts_with("_CRS_"))
+                        .collect(),
+                    start_timeout: timeouts.0.max(SHORTEST),
+                    stop_timeout: timeouts.1.max(SHORTEST),
+                    watch: watch && !wait,
+                    check: check.map(|(command, interval, timeout)| CheckConfig {
+                        command: line(command),
+                        interval: interval.max(Duration::from_secs(1)),
+                        timeout: timeout.max(SHORTEST),
+                    }),
+                    read_only,
+                }
+            },
+        )
 }
 
 /// Everything of a resource that does not depend on its place in the cluster.

@@ -9,7 +9,9 @@ use tasuki_core::{
     registry::{Author, Command, Key, Proposal, Reply, State, apply},
 };
 
-use super::{App, AppError, Caller, Role, error::Problem, joins::addresses_of, ports::LocalCheck, secrets, wall_now};
+use super::{
+    App, AppError, Caller, Role, error::Problem, joins::addresses_of, ports::LocalCheck, secrets, wall_now,
+};
 
 /// How long a server is given to apply a configuration before it is shown as behind.
 const APPLY_WITHIN: Duration = Duration::from_secs(5);

@@ -300,7 +300,9 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         | Refusal::OtherEpoch { .. }
         | Refusal::NotOwner { .. }
         | Refusal::OlderRecord { .. } => "something changed meanwhile; look at it and try again",
-        Refusal::ServerInUse(_) => "keep the server in the file, or take it out with `tasuki server remove SERVER`",
+        Refusal::ServerInUse(_) => {
+            "keep the server in the file, or take it out with `tasuki server remove SERVER`"
+        }
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => {
             "this is another cluster than the one meant; check --data or --address"
         }
@@ -318,7 +320,9 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         Refusal::NotFenced(_) => "`tasuki fence status` shows what was fenced",
         Refusal::StillUp(_) => "`tasuki server shutdown SERVER` stops it in order",
         Refusal::FenceFirst(_) => "`tasuki fence status` shows how far its fencing is",
-        Refusal::StillFenced(_) => "it is let in by itself once it runs; `tasuki fence status` says what is missing",
+        Refusal::StillFenced(_) => {
+            "it is let in by itself once it runs; `tasuki fence status` says what is missing"
+        }
         Refusal::RunsNoGroups(_) => "end its node, and run `tasuki witness` there instead",
         Refusal::Token(_) => "make a new token with `tasuki cluster token` on a member",
     }

@@ -4,7 +4,10 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use tasuki_actors::{FileView, handle::{Accepted, Event, NodeHandle, NodeStatus, RegistryError}};
+use tasuki_actors::{
+    FileView,
+    handle::{Accepted, Event, NodeHandle, NodeStatus, RegistryError},
+};
 use tasuki_core::{
     ids::{FenceName, Incarnation, RaftId, Revision, ServerName},
     membership::view::View,

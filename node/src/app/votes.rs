@@ -410,7 +410,7 @@ fn changed(old: &[PathBuf], change: &Change) -> Result<Vec<PathBuf>, VoteError> 
         }
         new.push(path.clone());
     }
-    if new.len() % 2 == 0 && !new.is_empty() { Err(VoteError::Even(new.len())) } else { Ok(new) }
+    if new.len().is_multiple_of(2) && !new.is_empty() { Err(VoteError::Even(new.len())) } else { Ok(new) }
 }
 
 fn apply_to(config: &mut ClusterConfig, new: Vec<PathBuf>, acknowledged: bool) -> Result<(), VoteError> {

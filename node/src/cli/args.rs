@@ -496,7 +496,8 @@ impl std::str::FromStr for AddressArg {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not NETWORK=ADDRESS");
-        let (network, address) = text.split_once('=').filter(|(network, _)| !network.is_empty()).ok_or_else(wrong)?;
+        let (network, address) =
+            text.split_once('=').filter(|(network, _)| !network.is_empty()).ok_or_else(wrong)?;
         Ok(Self { network: network.to_owned(), address: address.parse().map_err(|_| wrong())? })
     }
 }

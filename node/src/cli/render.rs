@@ -129,7 +129,8 @@ fn note(server: &ServerStatus) -> String {
 
 /// It lives, but no network to it works: it holds no lease from here (R21).
 fn heard_aside(server: &ServerStatus) -> Option<String> {
-    let heard = server.paths.iter().filter(|path| matches!(path.state, PathState::Normal | PathState::Caution));
+    let heard =
+        server.paths.iter().filter(|path| matches!(path.state, PathState::Normal | PathState::Caution));
     let heard: Vec<_> = heard.map(|path| &path.network).collect();
     let aside = !heard.is_empty() && heard.iter().all(|path| HeartbeatPath::is_evidence_only(path));
     let names: Vec<&str> = heard.iter().map(|path| path.as_str()).collect();

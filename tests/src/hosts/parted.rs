@@ -151,9 +151,9 @@ impl Cluster {
     ) -> Parted {
         let (mut stopped, mut started, mut gap) = (None, None, None);
         let mut interrupted = BTreeSet::new();
-        for home in 0..self.size() {
+        for (home, name) in NAMES.iter().enumerate().take(self.size()) {
             let runs = presence.runs(&Self::group_of(home));
-            let here = |run: &&crate::network::holders::Run| run.server == NAMES[home];
+            let here = |run: &&crate::network::holders::Run| run.server == *name;
             let ended = runs.iter().filter(here).filter(|run| run.from < cut && run.to < mending);
             let Some(end) = ended.map(|run| run.to).max() else { continue };
             interrupted.insert(home);

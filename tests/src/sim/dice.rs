@@ -12,7 +12,7 @@ impl Dice {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -21,7 +21,7 @@ impl Dice {
 
     /// A number below `end`; zero when that is zero.
     pub fn below(&mut self, end: u64) -> u64 {
-        if end == 0 { 0 } else { self.next() % end }
+        if end == 0 { 0 } else { self.roll() % end }
     }
 
     /// A number from `start` up to and with `end`.
@@ -42,6 +42,6 @@ impl Dice {
 
     /// A sequence of its own, for a part that must not disturb the others.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.roll())
     }
 }

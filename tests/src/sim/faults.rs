@@ -328,7 +328,7 @@ fn operate(driver: &mut Driver, dice: &mut Dice) {
         _ => {
             // What systemd would do: the guard starts again after a while.
             let millis = 1500 + span(dice);
-            driver.later(millis, |driver| restart_guards(driver));
+            driver.later(millis, restart_guards);
             Command::ServerLeave { server, after: AfterStop::Nothing }
         }
     };

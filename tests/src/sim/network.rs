@@ -251,7 +251,7 @@ impl NetworkState {
                 // As the real transport: no other path's answer tells whether it was done.
                 let over = sent && call.method == PeerMethod::Propose;
                 // As the real transport: when every path is broken, there will be no answer.
-                if !over && !(call.complete && call.broken >= call.attempts) {
+                if !(over || call.complete && call.broken >= call.attempts) {
                     return;
                 }
                 Err(if call.maybe { PeerError::Broken(why) } else { PeerError::Unreachable(why) })

@@ -62,7 +62,6 @@ impl World {
     }
 
     /// The world, for a moment.
-    #[must_use]
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,11 +14,14 @@ use super::{Machine, wire::Wire};
 /// One try of one device: which, for whom, and whether it confirmed.
 pub type Try = (FenceName, ServerName, bool);
 
+/// What a device can cut off: the machines, and their cables.
+type Plugged = (Arc<Wire>, BTreeMap<ServerName, Arc<Machine>>);
+
 /// See the module.
 #[derive(Default)]
 pub struct Power {
     inner: Mutex<Inner>,
-    plugged: OnceLock<(Arc<Wire>, BTreeMap<ServerName, Arc<Machine>>)>,
+    plugged: OnceLock<Plugged>,
 }
 
 #[derive(Default)]

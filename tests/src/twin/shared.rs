@@ -7,9 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tasuki_actors::ports::{
-    DiskBeat, FenceOrder, Fencer, VotingFileError, VotingFiles,
-};
+use tasuki_actors::ports::{DiskBeat, FenceOrder, Fencer, VotingFileError, VotingFiles};
 
 use super::power::Power;
 

@@ -2,8 +2,8 @@
 
 pub mod alone;
 pub mod fencing;
-pub mod hang;
 pub mod gate;
+pub mod hang;
 pub mod lease;
 pub mod link;
 pub mod roster;

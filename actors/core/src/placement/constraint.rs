@@ -118,9 +118,7 @@ impl Board<'_> {
         // It would have to stop again at once, and what waits for that would wait for ever.
         match self.stopping(unit, server) {
             None => Ok(()),
-            Some(target) => {
-                Err(Rejection::Stopping { named: self.snapshot.targets[target].named.clone() })
-            }
+            Some(target) => Err(Rejection::Stopping { named: self.snapshot.targets[target].named.clone() }),
         }
     }
 

@@ -84,7 +84,9 @@ impl Connection {
         let body = serde_json::to_vec(&envelope).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
         let answer = self.peers.call(&self.to, method, Bytes::from(body), ttl).await;
         let answer = answer.map_err(|error| match error {
-            PeerError::Unreachable(_) | PeerError::Broken(_) => RPCError::Unreachable(Unreachable::new(&error)),
+            PeerError::Unreachable(_) | PeerError::Broken(_) => {
+                RPCError::Unreachable(Unreachable::new(&error))
+            }
             PeerError::Timeout(timeout) => {
                 RPCError::Timeout(Timeout { action: kind, target: self.target, id: self.target, timeout })
             }

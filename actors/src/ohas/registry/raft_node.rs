@@ -329,6 +329,13 @@ impl RaftNode {
         self.raft.change_membership(gone, true).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
+    /// Whether this server, when it leads, may keep the others from electing somebody else. One that
+    /// hears too few of them keeps still: where only its own word gets through, they would wait for it
+    /// until their leases end.
+    pub fn speak(&self, speak: bool) {
+        self.raft.runtime_config().heartbeat(speak);
+    }
+
     /// Hands leadership to another voter.
     ///
     /// # Errors

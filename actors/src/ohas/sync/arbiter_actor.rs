@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tasuki_core::membership::verdict::{Input, Verdict, decide};
+use tasuki_core::membership::verdict::{Doubt, Input, Verdict, decide};
 
 use crate::{context::Context, follow::Follow};
 
@@ -59,6 +59,14 @@ impl Actor for ArbiterActor {
         let tie_break = waits.as_deref();
         let verdict =
             decide(&Input { me: context.me(), voters: &voters, view: &view, lease_end, now, tie_break });
+        let deaf = matches!(
+            &verdict,
+            Verdict::Wait { because: Doubt::NoQuorum { .. }, .. }
+                | Verdict::StandDown { because: Doubt::NoQuorum { .. } }
+        );
+        if let Some(raft) = &*context.raft.borrow() {
+            raft.speak(!deaf);
+        }
         let kind = std::mem::discriminant(&verdict);
         if state.last.replace(kind) == Some(kind) {
             return Ok(());

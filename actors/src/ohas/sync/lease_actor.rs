@@ -14,7 +14,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tasuki_core::{
     ids::{Incarnation, NetworkName, ServerName, Term},
     membership::{
-        fencing::Fences,
+        fencing::{Fences, is_guarded},
         hang::Watched,
         lease::{Grant, Grantor, GrantorAction, GrantorEvent, Holder, HolderAction, HolderEvent, Request},
         view::{GossipState, PeerView},
@@ -326,7 +326,12 @@ impl State {
     fn judge(&self, me: &ActorRef<LeaseMsg>, server: ServerName, incarnation: Incarnation, silent: Duration) {
         let text = format!("{server} sent no lease request for {} ms: it is gone", silent.as_millis());
         self.context.tell("server-judged", format!("server/{server}"), text);
-        let command = Command::ServerGone { server: server.clone(), incarnation };
+        // One that has fencing devices is judged only by what it said itself.
+        let command = if is_guarded(&self.context.state(), &server) {
+            Command::ServerStopped { server: server.clone(), incarnation }
+        } else {
+            Command::ServerGone { server: server.clone(), incarnation }
+        };
         self.propose_end(me, server, command, Reason::LeaseRanOut { silent });
     }
 

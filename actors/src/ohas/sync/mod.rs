@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use self::{
     arbiter_actor::ArbiterActor, fencing_actor::FencingActor, gossip_actor::GossipActor,
-    lease_actor::LeaseActor, links_actor::LinksActor, tie_break_watch_actor::TieBreakWatchActor, vote_actor::VoteActor,
-    voting_files_actor::VotingFilesActor,
+    lease_actor::LeaseActor, links_actor::LinksActor, tie_break_watch_actor::TieBreakWatchActor,
+    vote_actor::VoteActor, voting_files_actor::VotingFilesActor,
 };
 use crate::{
     context::Context,

@@ -66,7 +66,7 @@ fn files(reading: &Reading, draft: &Draft) {
                 "three files survive the loss of any one; take the others out, or give them shorter names",
             );
         reading.add(problem);
-    } else if files.len() % 2 == 0 {
+    } else if files.len().is_multiple_of(2) {
         let count = files.len();
         let problem = reading
             .problem(

@@ -11,9 +11,10 @@ use crate::{
 pub(super) fn read_only(reading: &Reading, group: &GroupDraft) -> Vec<Problem> {
     let policy = group.on_quorum_loss.as_ref();
     let reads_on = policy.is_some_and(|policy| *policy.get_ref() == QuorumLoss::ReadOnly);
-    let marked = group.resources.iter().filter(|resource| {
-        matches!(&resource.kind, Some(KindDraft::Exec(exec)) if exec.config.read_only)
-    });
+    let marked = group
+        .resources
+        .iter()
+        .filter(|resource| matches!(&resource.kind, Some(KindDraft::Exec(exec)) if exec.config.read_only));
     let marked: Vec<_> = marked.collect();
     if reads_on && marked.is_empty() {
         let Some(policy) = policy else { return Vec::new() };

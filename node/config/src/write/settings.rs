@@ -1,7 +1,9 @@
 //! Settings of the cluster, networks, servers, heartbeats and pools.
 
 use tasuki_core::{
-    config::{ClusterConfig, ClusterSettings, HeartbeatPath, OnHang, PoolConfig, Role, ServerConfig, TieBreak},
+    config::{
+        ClusterConfig, ClusterSettings, HeartbeatPath, OnHang, PoolConfig, Role, ServerConfig, TieBreak,
+    },
     ids::{PoolName, ServerName},
     timing::Timing,
 };

@@ -23,8 +23,8 @@ use crate::{
         joins::Admission,
         registry::ItemView,
         status::{
-            ClusterStatus, GroupStatus, MemberKind, ModeName, PathStatus, ResourceStatus, ServerState, ServerStatus,
-            Survival,
+            ClusterStatus, GroupStatus, MemberKind, ModeName, PathStatus, ResourceStatus, ServerState,
+            ServerStatus, Survival,
         },
     },
     identity::Welcome,

@@ -184,7 +184,9 @@ pub(super) fn outcome(result: Result<tonic::Response<PeerReply>, Status>) -> Out
     match result {
         Ok(reply) => Outcome::Answer(Ok(reply.into_inner().body)),
         // What this side makes of a broken connection has a source; what came over the wire has none.
-        Err(status) if status.source().is_some() && !was_connected(&status) => Outcome::Broken(words(&status)),
+        Err(status) if status.source().is_some() && !was_connected(&status) => {
+            Outcome::Broken(words(&status))
+        }
         Err(status) if status.source().is_some() => Outcome::Lost(words(&status)),
         Err(status) => match status.code() {
             Code::Unavailable | Code::Cancelled | Code::Unknown => Outcome::Broken(status.message().into()),

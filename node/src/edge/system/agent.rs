@@ -72,7 +72,18 @@ impl SystemAgent {
             self.drop_address(&order.group, &order.resource)?;
         }
         let held = address::plan(&spec).map_err(address_error)?;
-        address::probe_duplicate(&held).await.map_err(address_error)?;
+        let contested = match address::probe_duplicate(&held).await {
+            // A lost server's kernel answers for the address as long as nobody has taken it off: the
+            // clients are told where it is now (R36, R39).
+            Err(error @ AddressError::Duplicate { .. }) if is_failover(order) => {
+                tracing::warn!(group = %order.group, %error, "taken over from a server that is lost all the same");
+                true
+            }
+            probed => {
+                probed.map_err(address_error)?;
+                false
+            }
+        };
         let (group, resource) = (&order.group, &order.resource);
         self.addresses.write(group, resource, order.epoch, held.clone()).map_err(record_error)?;
         if let Err(error) = address::acquire(&held) {
@@ -81,7 +92,11 @@ impl SystemAgent {
             return Err(address_error(error));
         }
         let two_leases = *self.two_leases.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = self.watch(order, &held, WatchOptions::acquired(two_leases));
+        let options = match contested {
+            true => WatchOptions::contested(two_leases),
+            false => WatchOptions::acquired(two_leases),
+        };
+        let watched = self.watch(order, &held, options);
         if watched.is_err() {
             self.drop_address(group, resource)?;
         }
@@ -123,6 +138,11 @@ impl SystemAgent {
     fn watches(&self) -> MutexGuard<'_, BTreeMap<Name, Watch>> {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it starts because the server that ran it is lost, or could not keep it.
+fn is_failover(order: &ResourceOrder) -> bool {
+    order.environment.get("CLP_EVENT").is_some_and(|event| event == "FAILOVER")
 }
 
 #[async_trait]
@@ -177,7 +197,12 @@ impl ResourceAgent for SystemAgent {
         self.launcher.left_at_lease_end().map_err(exec_error)
     }
 
-    async fn end_left(&self, group: &GroupName, resource: &ResourceName, epoch: Epoch) -> Result<(), AgentError> {
+    async fn end_left(
+        &self,
+        group: &GroupName,
+        resource: &ResourceName,
+        epoch: Epoch,
+    ) -> Result<(), AgentError> {
         self.launcher.end_left(group, resource, epoch).await.map_err(exec_error)
     }
 

@@ -12,6 +12,12 @@ mod votes;
 mod voting_files;
 
 pub use self::{
-    agent::SystemAgent, clock::SystemClock, fencer::SystemFencer, guard::SystemGuard, prober::SystemProber,
-    register::{SystemRegister, WitnessRegister}, votes::SystemVotes, voting_files::SystemVotingFiles,
+    agent::SystemAgent,
+    clock::SystemClock,
+    fencer::SystemFencer,
+    guard::SystemGuard,
+    prober::SystemProber,
+    register::{SystemRegister, WitnessRegister},
+    votes::SystemVotes,
+    voting_files::SystemVotingFiles,
 };

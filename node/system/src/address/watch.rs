@@ -41,6 +41,9 @@ const ANNOUNCE_FOREVER: Duration = Duration::from_secs(10);
 /// Announcements in answer to a conflict are not closer together than this.
 const DEFEND_EVERY: Duration = Duration::from_millis(20);
 
+/// How long an address that a lost server still answers for is announced often, and defended.
+const CONTESTED: Duration = Duration::from_secs(600);
+
 /// How an address is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchOptions {
@@ -56,6 +59,13 @@ impl WatchOptions {
     #[must_use]
     pub fn acquired(two_leases: Duration) -> Self {
         Self { settle: two_leases, ..Self::adopted() }
+    }
+
+    /// For an address that a lost server's kernel still answers for: the clients are told again and
+    /// again where it is now, for as long as somebody may take to look after that server.
+    #[must_use]
+    pub fn contested(two_leases: Duration) -> Self {
+        Self { settle: two_leases.max(CONTESTED), ..Self::adopted() }
     }
 
     /// For an address that this server has had for a while.

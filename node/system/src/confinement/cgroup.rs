@@ -126,7 +126,8 @@ pub(super) fn can_freeze(path: &Path) -> bool {
 pub(super) fn machine_can_freeze() -> bool {
     let mount = fs::read_to_string("/proc/self/mountinfo").ok().and_then(|text| mount_point(&text));
     let groups = mount.and_then(|mount| fs::read_dir(mount).ok()).into_iter().flatten().flatten();
-    let own = fs::read_to_string("/proc/self/mountinfo").ok().zip(fs::read_to_string("/proc/self/cgroup").ok());
+    let own =
+        fs::read_to_string("/proc/self/mountinfo").ok().zip(fs::read_to_string("/proc/self/cgroup").ok());
     let own = own.and_then(|(mounts, groups)| Some(mount_point(&mounts)?.join(own_group(&groups)?)));
     own.into_iter().chain(groups.map(|entry| entry.path())).any(|path| can_freeze(&path))
 }

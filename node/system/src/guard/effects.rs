@@ -101,9 +101,8 @@ impl Hands {
     /// out, it counts as so.
     pub(super) fn runs(&self) -> bool {
         let left = self.left_at_lease_end();
-        let other = |group: &GroupName, resource: &ResourceName| {
-            !left.contains(&(group.clone(), resource.clone()))
-        };
+        let other =
+            |group: &GroupName, resource: &ResourceName| !left.contains(&(group.clone(), resource.clone()));
         self.confinement.running().map_or(true, |all| all.keys().any(|(group, name)| other(group, name)))
             || self
                 .programs
@@ -217,7 +216,8 @@ impl Hands {
             for cell in &cells {
                 outcomes.take("remove an empty place", cell.remove());
             }
-            let forgotten = self.programs.clear_but(|group, name| spared.contains(&(group.clone(), name.clone())));
+            let forgotten =
+                self.programs.clear_but(|group, name| spared.contains(&(group.clone(), name.clone())));
             outcomes.take("forget what ran", forgotten);
             outcomes.take("forget addresses", self.addresses.clear());
         }

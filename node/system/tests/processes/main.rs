@@ -25,7 +25,8 @@ fn main() -> ExitCode {
 }
 
 fn run_tests() -> ExitCode {
-    let tests: Vec<Test> = programs::TESTS.iter().chain(guard::TESTS).chain(quorum_loss::TESTS).copied().collect();
+    let tests: Vec<Test> =
+        programs::TESTS.iter().chain(guard::TESTS).chain(quorum_loss::TESTS).copied().collect();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let has = |flag: &str| words.iter().any(|word| word == flag);
     if has("--list") {

@@ -66,9 +66,7 @@ async fn obey(words: &[&str], guard: &GuardClient, launcher: &Launcher) -> Strin
             end.0.to_string()
         }
         ["lease"] => format!("{:?}", guard.lease_end().map(|end| end.0)),
-        ["start", name, script] => {
-            start(launcher, name, script, AtLeaseEnd::Stop, 1).await
-        }
+        ["start", name, script] => start(launcher, name, script, AtLeaseEnd::Stop, 1).await,
         // As a group with a policy of its own, under an ownership.
         ["start", name, script, policy, epoch] => {
             let at_lease_end = match *policy {
@@ -122,7 +120,8 @@ async fn obey(words: &[&str], guard: &GuardClient, launcher: &Launcher) -> Strin
 async fn start(launcher: &Launcher, name: &str, script: &str, policy: AtLeaseEnd, epoch: u64) -> String {
     let (config, resource) = (config(Path::new(script), false), ResourceName::new(name));
     let group = "g".into();
-    let program = Program { epoch: Epoch(epoch), at_lease_end: policy, ..program(&group, &resource, &config) };
+    let program =
+        Program { epoch: Epoch(epoch), at_lease_end: policy, ..program(&group, &resource, &config) };
     match launcher.start(program).await {
         Ok(_) => "up".to_owned(),
         Err(error) => error.to_string(),

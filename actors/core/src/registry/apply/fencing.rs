@@ -13,12 +13,7 @@ use crate::{
 
 impl Change<'_> {
     /// R15: numbers only grow; a record that has been made stays made where it is.
-    pub(super) fn note_tie_break(
-        &mut self,
-        record: &Record,
-        made: bool,
-        place: &str,
-    ) -> Result<(), Refusal> {
+    pub(super) fn note_tie_break(&mut self, record: &Record, made: bool, place: &str) -> Result<(), Refusal> {
         if self.state.lineage.as_ref() != Some(&record.lineage) {
             return Err(Refusal::OtherLineage(Some(record.lineage.clone())));
         }

@@ -188,7 +188,8 @@ impl State {
             }
             let context = self.context.clone();
             tokio::spawn(async move {
-                let text = format!("{resource} was left at a lease's end; {group} is not owned here any more");
+                let text =
+                    format!("{resource} was left at a lease's end; {group} is not owned here any more");
                 context.tell("left-over-ended", format!("group/{group}"), text);
                 if let Err(error) = context.ports.agent.end_left(&group, &resource, epoch).await {
                     tracing::error!(%group, %resource, %error, "what a lease's end left was not ended");
