@@ -131,7 +131,14 @@ fn the_folders_are_the_tree() {
     }
     let mut files = BTreeSet::new();
     actor_files(&root, "", &mut files);
+    // The tree of a witness that votes is another one (`sim_witness` starts it); its table names them.
+    let witness = fs::read_to_string(root.join("witness/mod.rs")).unwrap();
     for file in files {
+        if let Some(own) = file.strip_prefix("witness/") {
+            let name = own.trim_end_matches(".rs");
+            assert!(witness.contains(&format!("{name}::")), "actors/src/ohas/{file} is in no table");
+            continue;
+        }
         assert!(used.contains(&file), "actors/src/ohas/{file} is no part of the tree");
     }
 }

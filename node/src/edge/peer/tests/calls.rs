@@ -168,7 +168,7 @@ async fn a_path_that_refuses_costs_nothing_and_no_path_is_said_so() {
     let nobody = peer("mimi", &addresses[..1], kiki.address.port());
     let error = peers.call(&nobody, PeerMethod::Append, Bytes::new(), TTL).await.unwrap_err();
     assert!(matches!(error, PeerError::Unreachable(_)), "{error}");
-    let error = peers.call(&peer("mimi", &[], 1), PeerMethod::Append, Bytes::new(), TTL).await.unwrap_err();
+    let error = peers.call(&peer("nana", &[], 1), PeerMethod::Append, Bytes::new(), TTL).await.unwrap_err();
     assert!(error.to_string().contains("has no address"), "{error}");
 }
 
