@@ -214,6 +214,11 @@ fn r14_of_two_servers_with_a_voting_file_the_survivor_goes_on_alone_and_takes_th
     succeeded(&say(&trio.servers[0], &["vote", "replace", &old, &new])).unwrap();
     until_online(&trio.servers[1], 1);
     until_noted(&trio.servers[0], &other);
+    // What is noted is only then written: one of the two that is lost in between would end both.
+    let written = format!("the record at voting files {} says", other.display());
+    let has = |log: String| log.lines().any(|line| line.contains(&written) && line.contains("may claim"));
+    await_true("the record is in the other file", || Ok(trio.servers.iter().any(|server| has(server.log()))))
+        .unwrap();
 
     let target = SocketAddr::new(trio.subnet.floating(), 8080);
     let client =

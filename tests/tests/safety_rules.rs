@@ -21,7 +21,8 @@ fn sources(folder: &Path, text: &mut String) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy();
         if path.is_dir() {
-            if name != "target" && !name.starts_with('.') {
+            // Models also speak of what there is no code for yet.
+            if name != "target" && name != "models" && !name.starts_with('.') {
                 sources(&path, text);
             }
         } else if name.ends_with(".rs") {

@@ -276,6 +276,7 @@ async fn r14_cut_in_two_exactly_one_goes_on() {
 
 /// Nobody goes on for longer than any claim would take.
 async fn nobody_goes_on(twin: &Twin, at: &ServerName) {
+    until("it has read its log", || !twin.node(at).unwrap().status().raft.voters.is_empty()).await;
     let before = twin.node(at).unwrap().status().raft;
     tokio::time::sleep(DETECT * 3).await; // nothing must happen, and that takes time to see
     let node = twin.node(at).unwrap();
