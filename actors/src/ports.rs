@@ -12,13 +12,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
-    config::{AtLeaseEnd, ExecConfig, FenceConfig, FloatingIpConfig, profile::Profile},
+    config::{AtLeaseEnd, ExecConfig, FenceConfig, FloatingIpConfig, MirrorDiskConfig, profile::Profile},
     ids::{BootId, Epoch, FenceName, GroupName, Incarnation, NetworkName, ResourceName, ServerName},
     membership::{hang::Watched, tie_break::Record},
     registry::state::AfterStop,
     time::{Timestamp, WallTime},
 };
 use tokio::sync::{mpsc, oneshot};
+
+pub mod volumes;
+
+pub use volumes::{NoVolumes, Volumes};
 
 /// The clocks of this machine.
 pub trait Clock: Send + Sync + 'static {
@@ -167,6 +171,8 @@ pub enum ResourceSpec {
     Exec(ExecConfig),
     /// An address, already chosen for this server.
     FloatingIp(FloatingIpConfig),
+    /// A mirrored volume: promoted, and mounted where that is configured.
+    MirrorDisk(MirrorDiskConfig),
 }
 
 /// Why an agent did not do it.
@@ -444,4 +450,6 @@ pub struct Ports {
     pub fencer: Arc<dyn Fencer>,
     /// Copies of the profile.
     pub profile: Arc<dyn ProfileKeeper>,
+    /// Mirrored volumes.
+    pub volumes: Arc<dyn Volumes>,
 }

@@ -161,6 +161,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         voting_files: Arc::new(crate::edge::system::SystemVotingFiles::new(files.clone(), timing.detect)),
         fencer: Arc::new(SystemFencer::new(identity.server().clone(), identity.lineage().clone())),
         profile: Arc::new(FileKeeper::new(data.to_owned(), identity.clone(), local, adopted)),
+        volumes: Arc::new(tasuki_actors::ports::NoVolumes),
     };
     let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(NodeError::Tree)?;
     // From here on an empty store in this place is a lost one (R23).

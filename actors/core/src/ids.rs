@@ -81,6 +81,10 @@ name!(
     FenceName
 );
 name!(
+    /// A mirrored volume: one device kept on several servers. Called like the resource that uses it.
+    VolumeName
+);
+name!(
     /// A resource type.
     TypeName
 );
@@ -110,6 +114,10 @@ name!(
 number!(
     /// A Raft voter or learner. A server whose store was lost comes back under a new one (R23).
     RaftId
+);
+number!(
+    /// Grows whenever a volume goes on without one of its copies: which lineage its data is of.
+    Generation
 );
 number!(
     /// Counts the starts of one server's node. A restarted node is a new incarnation.

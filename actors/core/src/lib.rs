@@ -14,6 +14,7 @@
 //! | [`registry`] | what the replicated registry holds and how a command changes it |
 //! | [`placement`] | which server runs which group |
 //! | [`group`] | which resource of a group to start or stop next |
+//! | [`mirror`] | may a copy of a volume be written, who is the source, what to copy |
 //! | [`monitor`] | when a monitor looks, and what follows from what it sees |
 //! | [`recovery`] | what to do about a failure |
 //! | [`config`] | what operators wish, after the configuration file was read |
@@ -24,6 +25,7 @@ pub mod config;
 pub mod group;
 pub mod ids;
 pub mod membership;
+pub mod mirror;
 pub mod monitor;
 pub mod placement;
 pub mod planted;

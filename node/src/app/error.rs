@@ -260,6 +260,7 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         | Refusal::StillOwned { .. }
         | Refusal::OtherEpoch { .. }
         | Refusal::NotOwner { .. }
+        | Refusal::OtherVolumeEpoch { .. }
         | Refusal::OlderRecord { .. } => "TSK-1612",
         Refusal::ServerInUse(_) => "TSK-1613",
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => "TSK-1614",
@@ -279,6 +280,11 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         Refusal::FenceFirst(_) => "TSK-1734",
         Refusal::StillFenced(_) => "TSK-1735",
         Refusal::RunsNoGroups(_) => "TSK-1750",
+        Refusal::NoSuchVolume(_) => "TSK-1800",
+        Refusal::VolumeKnown(_) => "TSK-1801",
+        Refusal::NotGood { .. } => "TSK-1802",
+        Refusal::LastGood(_) => "TSK-1803",
+        Refusal::VolumeOpen { .. } => "TSK-1804",
     }
 }
 
@@ -299,6 +305,7 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         | Refusal::StillOwned { .. }
         | Refusal::OtherEpoch { .. }
         | Refusal::NotOwner { .. }
+        | Refusal::OtherVolumeEpoch { .. }
         | Refusal::OlderRecord { .. } => "something changed meanwhile; look at it and try again",
         Refusal::ServerInUse(_) => {
             "keep the server in the file, or take it out with `tasuki server remove SERVER`"
@@ -306,6 +313,11 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => {
             "this is another cluster than the one meant; check --data or --address"
         }
+        Refusal::NoSuchVolume(_) => "`tasuki mirror status` shows the volumes; start its group once to make it",
+        Refusal::VolumeKnown(_) => "nothing to do; `tasuki mirror status` shows it",
+        Refusal::NotGood { .. } => "`tasuki mirror status` says which copies are good; let the resync end",
+        Refusal::LastGood(_) => "bring another copy up to date first",
+        Refusal::VolumeOpen { .. } => "stop its group first: `tasuki group stop`",
         Refusal::NoSuchMonitor(_) => "`tasuki cluster status` shows the monitors",
         Refusal::StopsOthers { .. } => "stop those first, or say --force to stop them with it",
         Refusal::Disabled(_) => "`tasuki resource enable` allows it to run again",

@@ -60,6 +60,7 @@ pub(super) async fn serve(membership: Membership, stop: CancellationToken) -> Re
         voting_files: nothing.clone(),
         fencer: nothing,
         profile: Arc::new(tasuki_actors::ports::NoProfile),
+        volumes: Arc::new(tasuki_actors::ports::NoVolumes),
     };
     let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(tree)?;
     // From here on an empty store in this place is a lost one (R23).

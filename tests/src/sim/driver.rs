@@ -282,6 +282,7 @@ impl Driver {
             voting_files: votes.clone(),
             fencer: votes,
             profile: Arc::new(tasuki_actors::ports::NoProfile),
+            volumes: Arc::new(tasuki_actors::ports::NoVolumes),
         };
         match Host::start(options, ports, clock) {
             Ok(host) => self.hosts[at] = Some(host),

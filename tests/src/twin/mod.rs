@@ -247,6 +247,7 @@ impl Twin {
             voting_files: self.shared.clone(),
             fencer: self.shared.clone(),
             profile: Arc::new(tasuki_actors::ports::NoProfile),
+            volumes: Arc::new(tasuki_actors::ports::NoVolumes),
         };
         // The node before lets its store go a little after its actors have ended.
         let opened = async {

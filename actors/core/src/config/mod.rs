@@ -20,6 +20,7 @@ pub mod dependency_syntax;
 mod fencing;
 pub mod graph;
 pub mod instances;
+mod mirror;
 mod monitor;
 mod network;
 pub mod pool;
@@ -33,6 +34,9 @@ mod votes;
 pub use definition::{Cardinality, InstanceOf, PlacementPolicy, ResourceDefinition};
 pub use dependency::{Named, StartDependency, StartKind, StopDependency};
 pub use fencing::{FenceConfig, FenceKind, HIDDEN, is_secret};
+pub use mirror::{
+    Compression, DeviceBackend, InitialCopy, MIRROR_PORT, MirrorAreas, MirrorDiskConfig, OnDiskFailure,
+};
 pub use monitor::{MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget};
 pub use pool::PoolConfig;
 pub use resource_type::{AttributeConfig, TypeConfig, Value, ValueKind};
@@ -388,6 +392,8 @@ pub enum ResourceKind {
     Exec(ExecConfig),
     /// An address that moves with the group.
     FloatingIp(FloatingIpConfig),
+    /// A device kept on every server of the group.
+    MirrorDisk(MirrorDiskConfig),
 }
 
 impl ResourceKind {
@@ -397,6 +403,7 @@ impl ResourceKind {
         match self {
             Self::Exec(_) => "exec",
             Self::FloatingIp(_) => "floating_ip",
+            Self::MirrorDisk(_) => "mirror_disk",
         }
     }
 }

@@ -37,7 +37,7 @@ impl GroupConfig {
     pub fn addresses_on(&self, server: &ServerName) -> impl Iterator<Item = (&ResourceName, IpAddr)> {
         self.resources.iter().filter_map(move |(name, resource)| match &resource.kind {
             ResourceKind::FloatingIp(floating) => Some((name, floating.on(server))),
-            ResourceKind::Exec(_) => None,
+            ResourceKind::Exec(_) | ResourceKind::MirrorDisk(_) => None,
         })
     }
 }

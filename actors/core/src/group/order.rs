@@ -7,8 +7,8 @@ use crate::{
     ids::ResourceName,
 };
 
-/// Who depends on whom. Without a list of its own a resource follows the default: programs come
-/// after floating addresses.
+/// Who depends on whom. Without a list of its own a resource follows the default: floating addresses,
+/// then mirrored disks, then programs (C7).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
     needs: BTreeMap<ResourceName, BTreeSet<ResourceName>>,
@@ -20,7 +20,8 @@ impl Order {
     pub fn of(group: &GroupConfig) -> Self {
         let rank = |kind: &ResourceKind| match kind {
             ResourceKind::FloatingIp(_) => 0,
-            ResourceKind::Exec(_) => 1,
+            ResourceKind::MirrorDisk(_) => 1,
+            ResourceKind::Exec(_) => 2,
         };
         let needs = group.resources.iter().map(|(name, resource)| {
             let needs = match &resource.depends_on {

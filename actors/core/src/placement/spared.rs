@@ -43,7 +43,7 @@ pub fn spared(state: &State, lose: impl Fn(&ServerName) -> bool) -> Vec<Spared> 
         let of = |wanted: AtLeaseEnd| {
             let left = config.resources.iter().filter(move |(_, resource)| match &resource.kind {
                 ResourceKind::Exec(exec) => config.on_quorum_loss.of(exec.read_only) == wanted,
-                ResourceKind::FloatingIp(_) => false,
+                ResourceKind::FloatingIp(_) | ResourceKind::MirrorDisk(_) => false,
             });
             left.map(|(name, _)| name.clone()).collect::<Vec<_>>()
         };

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Author, Key,
+    mirror::VolumeCommand,
     state::{AfterStop, ClusterMode, FailureKind, GroupReport, MonitorReport, StartEvent},
 };
 use crate::{
     config::{ClusterConfig, FinalAction},
     ids::{
         BootId, Epoch, FenceName, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId,
-        ResourceName, Revision, ServerName,
+        ResourceName, Revision, ServerName, VolumeName,
     },
     membership::tie_break::Record,
     reason::Reason,
@@ -289,6 +290,13 @@ pub enum Command {
         /// The configuration without it.
         config: ClusterConfig,
     },
+    /// Something happens to a mirrored volume (R25).
+    Volume {
+        /// Which.
+        volume: VolumeName,
+        /// What.
+        command: VolumeCommand,
+    },
     /// An operator resets a group's counters.
     ResetFailures {
         /// Which group.
@@ -380,6 +388,41 @@ pub enum Refusal {
         named: Epoch,
         /// The current one.
         current: Epoch,
+    },
+    /// The registry has no such volume.
+    #[error("there is no volume {0}")]
+    NoSuchVolume(VolumeName),
+    /// The volume has its facts already.
+    #[error("volume {0} is known already")]
+    VolumeKnown(VolumeName),
+    /// Not under the present epoch of the volume, or not by its owner (R25).
+    #[error("volume {volume} is at epoch {current}, not {named}, or open elsewhere")]
+    OtherVolumeEpoch {
+        /// Which volume.
+        volume: VolumeName,
+        /// The one the command names.
+        named: Epoch,
+        /// The current one.
+        current: Epoch,
+    },
+    /// Only a good copy may be opened (T2).
+    #[error("the copy of volume {volume} on {server} is not up to date")]
+    NotGood {
+        /// Which volume.
+        volume: VolumeName,
+        /// Whose copy.
+        server: ServerName,
+    },
+    /// R25: the good copies are never none.
+    #[error("that would leave volume {0} without a good copy")]
+    LastGood(VolumeName),
+    /// Somebody has it open.
+    #[error("volume {volume} is open on {server}")]
+    VolumeOpen {
+        /// Which volume.
+        volume: VolumeName,
+        /// Where.
+        server: ServerName,
     },
     /// The named server is not the owner.
     #[error("group {group} is not owned by {server}")]
@@ -616,6 +659,7 @@ impl fmt::Display for Command {
             }
             Self::FenceLifted { server } => write!(f, "server {server} is fenced no more"),
             Self::RemoveServer { server, .. } => write!(f, "remove server {server}"),
+            Self::Volume { volume, command } => write!(f, "volume {volume}: {command}"),
             Self::ResetFailures { group } => write!(f, "reset failure counters of {group}"),
         }
     }

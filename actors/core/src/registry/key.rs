@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{GroupName, MonitorName, PoolName, ResourceName, ServerName, TypeName};
+use crate::ids::{GroupName, MonitorName, PoolName, ResourceName, ServerName, TypeName, VolumeName};
 
 /// Names one object of the registry. Written as a path: `groups/web/ownership`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub enum Key {
     MonitorConfig(MonitorName),
     /// `monitors/NAME/reports`: what the servers found.
     MonitorReports(MonitorName),
+    /// `volumes/NAME`: epoch, owner and good copies of a mirrored volume.
+    Volume(VolumeName),
     /// `tokens/ID`: a one-time token for a server that wants to join.
     Token(String),
 }
@@ -73,6 +75,7 @@ impl fmt::Display for Key {
             Self::Definition(resource) => write!(f, "resources/{resource}"),
             Self::MonitorConfig(monitor) => write!(f, "monitors/{monitor}/config"),
             Self::MonitorReports(monitor) => write!(f, "monitors/{monitor}/reports"),
+            Self::Volume(name) => write!(f, "volumes/{name}"),
             Self::Token(id) => write!(f, "tokens/{id}"),
         }
     }
@@ -84,7 +87,7 @@ impl fmt::Display for Key {
     "{0:?} names no registry key; keys look like cluster/settings, cluster/mode, \
      cluster/config, cluster/pools, cluster/tie_break, servers/NAME/{{config,presence,fencing}}, \
      groups/NAME/{{config,target,ownership,report,failures,facts}}, types/NAME, pools/NAME, \
-     resources/NAME, monitors/NAME/{{config,reports}} or tokens/ID"
+     resources/NAME, monitors/NAME/{{config,reports}}, volumes/NAME or tokens/ID"
 )]
 pub struct UnknownKey(pub String);
 
@@ -113,6 +116,7 @@ impl FromStr for Key {
             ["resources", name] => Self::Definition(name.into()),
             ["monitors", name, "config"] => Self::MonitorConfig(name.into()),
             ["monitors", name, "reports"] => Self::MonitorReports(name.into()),
+            ["volumes", name] => Self::Volume(name.into()),
             ["tokens", id] => Self::Token(id.to_owned()),
             _ => return Err(UnknownKey(path.to_owned())),
         })
@@ -144,6 +148,7 @@ mod tests {
             Key::Definition("db".into()),
             Key::MonitorConfig("ping".into()),
             Key::MonitorReports("ping".into()),
+            Key::Volume("data".into()),
             Key::Token("t1".into()),
         ] {
             assert_eq!(key.to_string().parse(), Ok(key));

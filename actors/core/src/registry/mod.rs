@@ -8,6 +8,7 @@ pub mod command;
 pub mod fencing;
 pub mod item;
 pub mod key;
+pub mod mirror;
 pub mod query;
 pub mod state;
 

@@ -36,6 +36,7 @@ impl State {
                 keys.push(Key::MonitorReports(name.clone()));
             }
         }
+        keys.extend(self.volumes.keys().cloned().map(Key::Volume));
         keys.extend(self.tokens.keys().map(|id| Key::Token(id.clone())));
         keys
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Author, Change, Item, Key,
     fencing::{Fencing, TieBreakNote},
+    mirror::Volume,
 };
 use crate::{
     config::{
@@ -19,7 +20,7 @@ use crate::{
     },
     ids::{
         BootId, Epoch, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId, ResourceName,
-        Revision, ServerName, TypeName,
+        Revision, ServerName, TypeName, VolumeName,
     },
     reason::Reason,
     time::WallTime,
@@ -67,6 +68,9 @@ pub struct State {
     /// Monitors, by name.
     #[serde(default)]
     pub monitors: BTreeMap<MonitorName, MonitorEntry>,
+    /// Mirrored volumes, by name.
+    #[serde(default)]
+    pub volumes: BTreeMap<VolumeName, Item<Volume>>,
     /// The last [`VERSIONS_LIMIT`] configurations, oldest first.
     #[serde(default)]
     pub versions: VecDeque<Arc<ConfigVersion>>,
@@ -497,6 +501,7 @@ impl State {
             Key::Settings => at(self.settings.as_ref()),
             Key::Mode => at(self.mode.as_ref()),
             Key::TieBreak => at(self.tie_break.as_ref()),
+            Key::Volume(name) => at(self.volumes.get(name)),
             Key::Configuration => self.config_revision(),
             Key::ServerConfig(name) => at(self.servers.get(name).map(|s| &s.config)),
             Key::Presence(name) => at(self.servers.get(name).and_then(|s| s.presence.as_ref())),

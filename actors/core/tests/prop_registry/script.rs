@@ -243,6 +243,7 @@ pub fn proposal(state: &State, step: &Step, now: u64) -> Proposal {
 pub fn objects(state: &State) -> BTreeMap<Key, (Revision, String)> {
     let show = |key: &Key| match key {
         Key::Settings => format!("{:?}", state.settings.as_ref().map(|i| &i.value)),
+        Key::Volume(name) => format!("{:?}", state.volumes.get(name).map(|i| &i.value)),
         Key::TieBreak => format!("{:?}", state.tie_break.as_ref().map(|i| &i.value)),
         Key::Fencing(name) => format!("{:?}", state.servers[name].fencing.as_ref().map(|i| &i.value)),
         Key::Mode => format!("{:?}", state.mode.as_ref().map(|i| &i.value)),

@@ -127,6 +127,7 @@ fn kind(sheet: &mut Sheet, resource: &ResourceConfig, settings: &ClusterSettings
     match &resource.kind {
         ResourceKind::Exec(exec) => write_exec(sheet, exec),
         ResourceKind::FloatingIp(floating) => write_floating_ip(sheet, floating, settings),
+        ResourceKind::MirrorDisk(_) => {}
     }
 }
 

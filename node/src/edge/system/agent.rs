@@ -153,6 +153,7 @@ impl ResourceAgent for SystemAgent {
                 self.launcher.start(program(order, config)).await.map_err(exec_error)
             }
             ResourceSpec::FloatingIp(config) => self.start_address(order, config).await.map(Some),
+            ResourceSpec::MirrorDisk(_) => Err(AgentError::Failed("mirrored disks are not wired yet".into())),
         }
     }
 
@@ -162,6 +163,7 @@ impl ResourceAgent for SystemAgent {
                 self.launcher.stop(program(order, config)).await.map_err(exec_error)
             }
             ResourceSpec::FloatingIp(_) => self.drop_address(&order.group, &order.resource),
+            ResourceSpec::MirrorDisk(_) => Ok(()),
         }
     }
 
@@ -179,6 +181,7 @@ impl ResourceAgent for SystemAgent {
                 }
                 _ => Ok(Probe::Stopped),
             },
+            ResourceSpec::MirrorDisk(_) => Ok(Probe::Stopped),
         }
     }
 

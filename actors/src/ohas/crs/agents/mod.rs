@@ -33,7 +33,7 @@ impl Role {
     #[must_use]
     pub fn of(spec: &ResourceSpec) -> Self {
         match spec {
-            ResourceSpec::FloatingIp(_) => Self::Root,
+            ResourceSpec::FloatingIp(_) | ResourceSpec::MirrorDisk(_) => Self::Root,
             ResourceSpec::Exec(exec) => Self::Script(exec.user.clone()),
         }
     }

@@ -408,6 +408,7 @@ impl State {
         let config = self.life.config();
         let kind = match &config.resources.get(resource)?.kind {
             ResourceKind::Exec(exec) => ResourceSpec::Exec(exec.clone()),
+            ResourceKind::MirrorDisk(disk) => ResourceSpec::MirrorDisk(disk.clone()),
             ResourceKind::FloatingIp(address) => {
                 let mut address = address.clone();
                 if let Some(here) = address.per_server.get(self.context.me()) {

@@ -1,0 +1,22 @@
+//! One mirrored volume: may this copy be written, who is the source, what has to be copied.
+//!
+//! Three variables say how a volume is on one server, not one: its [`Role`], the quality of its copy
+//! ([`DiskState`]), and its relation to each peer ([`LinkState`]). What the servers agree on (owner,
+//! epoch, which copies are good) is in the registry ([`crate::registry::mirror`]).
+//!
+//! | module | decides | shape |
+//! |---|---|---|
+//! | `state` | the mirror-state decision: what the primary does at each event | machine |
+//! | `handshake` | whether two copies may talk, and what a resync has to copy | plan |
+//! | `history` | same, ahead, behind or diverged | data |
+//! | `dirty_map`, `activity` | which extents differ, which may | data |
+//! | `resync` | which extents next, and how fast | machine |
+//! | `geometry` | how a volume is divided | data |
+
+pub mod geometry;
+pub mod handshake;
+pub mod history;
+pub mod state;
+mod words;
+
+pub use self::words::{Colour, DiskState, LinkState, Role};
