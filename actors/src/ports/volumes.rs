@@ -253,6 +253,8 @@ pub trait VolumePath: Send + Sync + 'static {
     async fn resize(&self) -> Result<u64, VolumeError>;
     /// How it is.
     fn view(&self) -> VolumeView;
+    /// What the management area says now.
+    fn copy(&self) -> LocalCopy;
     /// This server is no primary any more: peers are let go, maps are durable, the activity log is
     /// empty where both legs have been flushed.
     async fn become_secondary(&self) -> Result<(), VolumeError>;
