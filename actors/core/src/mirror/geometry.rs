@@ -8,6 +8,11 @@ pub const SMALLEST_EXTENT: u64 = 4096;
 pub const EXTENTS_LIMIT: u64 = 8 * 1024 * 1024;
 /// What one slot of the activity log stands for, in bytes.
 pub const REGION: u64 = 4 * 1024 * 1024;
+/// A dirty map is written in pages of so many extents: what a block of the management area holds besides
+/// its head. A whole number of words of 64 bits.
+pub const MAP_PAGE_BITS: u64 = (4096 - 64) * 8;
+/// So many regions are in the activity log at most: its table is one block of the management area.
+pub const LOG_SLOTS: usize = 1000;
 /// A volume has at most so many copies.
 pub const COPIES_LIMIT: usize = 4;
 
@@ -38,6 +43,12 @@ impl Geometry {
     #[must_use]
     pub fn extents(&self) -> u64 {
         self.size.div_ceil(self.extent)
+    }
+
+    /// How many pages of a dirty map there are.
+    #[must_use]
+    pub fn map_pages(&self) -> u32 {
+        u32::try_from(self.extents().div_ceil(MAP_PAGE_BITS)).unwrap_or(u32::MAX)
     }
 
     /// How many regions there are; the last may be shorter.
