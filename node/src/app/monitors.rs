@@ -84,6 +84,8 @@ fn monitor(state: &State, name: &MonitorName, entry: &MonitorEntry) -> MonitorSt
             MonitorKind::Pid => "pid",
             MonitorKind::Ip { .. } => "ip",
             MonitorKind::Exec { .. } => "exec",
+            MonitorKind::Mirror => "mirror",
+            MonitorKind::MirrorLink => "mirror_link",
         }
         .to_owned(),
         watches: config.target.clone(),

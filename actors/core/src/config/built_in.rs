@@ -6,7 +6,8 @@
 //! └ cluster_resource    so many instances, placed
 //!   ├ application       as cluster_resource, for the sake of old scripts
 //!   ├ exec              a program or a pair of scripts
-//!   └ floating_ip       an address
+//!   ├ floating_ip       an address
+//!   └ mirror_disk       a device whose data every server of its group has
 //! ```
 
 use super::{Value, ValueKind, dependency_syntax::Side};
@@ -19,15 +20,18 @@ pub const LOCAL: &str = "local_resource";
 pub const CLUSTER: &str = "cluster_resource";
 /// An address.
 pub const FLOATING_IP: &str = "floating_ip";
+/// A device whose data every server of its group has.
+pub const MIRROR_DISK: &str = "mirror_disk";
 
 /// Every built-in type, its base, and what it is; a base before what inherits from it.
-pub const TYPES: [(&str, Option<&str>, &str); 6] = [
+pub const TYPES: [(&str, Option<&str>, &str); 7] = [
     (ROOT, None, "the root of all types"),
     (LOCAL, Some(ROOT), "one instance on every server"),
     (CLUSTER, Some(ROOT), "as many instances as CARDINALITY says, on servers that are chosen"),
     ("application", Some(CLUSTER), "the same as cluster_resource, for the sake of old scripts"),
     ("exec", Some(CLUSTER), "a program or a pair of scripts"),
     (FLOATING_IP, Some(CLUSTER), "an address that moves"),
+    (MIRROR_DISK, Some(CLUSTER), "a device whose data every server of its group has"),
 ];
 
 /// Names that operators see as the state of a resource; no attribute can be called so.
@@ -192,13 +196,31 @@ impl BuiltIn {
         Self { required: true, ..self }
     }
 
-    /// Whether a type has it that is, or inherits from, the type that defines it: an address runs no
-    /// program.
+    /// Whether a type has it that is, or inherits from, the type that defines it: an address or a
+    /// disk runs no program.
     #[must_use]
     pub fn is_on(&self, ancestry: &[&str]) -> bool {
-        ancestry.contains(&self.on) && !(ancestry.contains(&FLOATING_IP) && SCRIPTED.contains(&self.name))
+        let (address, disk) = (ancestry.contains(&FLOATING_IP), ancestry.contains(&MIRROR_DISK));
+        let scripted = SCRIPTED.contains(&self.name);
+        let timed = OF_DISKS.iter().any(|(name, _)| *name == self.name);
+        let shared = disk && ALSO_OF_DISKS.contains(&self.name);
+        (ancestry.contains(&self.on) || shared) && !(scripted && (address || (disk && !timed)))
+    }
+
+    /// Its value where a type with this ancestry gives none.
+    #[must_use]
+    pub fn default_on(&self, ancestry: &[&str]) -> Preset {
+        let own = OF_DISKS.iter().filter(|_| ancestry.contains(&MIRROR_DISK));
+        own.into_iter().find(|(name, _)| *name == self.name).map_or(self.default, |(_, default)| *default)
     }
 }
+
+/// What other types have too, and disks with other defaults.
+const OF_DISKS: [(&str, Preset); 2] =
+    [("start_timeout", Preset::Seconds(300)), ("stop_timeout", Preset::Seconds(60))];
+
+/// What addresses and disks both have.
+const ALSO_OF_DISKS: [&str; 2] = ["device", "per_server"];
 
 /// What only makes sense where a program runs.
 const SCRIPTED: [&str; 13] = [
@@ -394,8 +416,132 @@ pub const ATTRIBUTES: &[BuiltIn] = &[
     of(FLOATING_IP, "ADDRESS", "address", AttributeKind::Address, "The address.").required(),
     of(FLOATING_IP, "PREFIX", "prefix", INTEGER, "Its prefix length; that of its network otherwise.")
         .range(0, 128),
-    of(FLOATING_IP, "DEVICE", "device", STRING, "The interface; the one that carries the subnet otherwise."),
-    of(FLOATING_IP, "PER_SERVER", "per_server", AttributeKind::Table, "Another address on single servers."),
+    of(
+        FLOATING_IP,
+        "DEVICE",
+        "device",
+        STRING,
+        "Of an address its interface, the one that carries the subnet otherwise; of a disk another name besides \
+         /dev/tasuki/NAME.",
+    ),
+    of(
+        FLOATING_IP,
+        "PER_SERVER",
+        "per_server",
+        AttributeKind::Table,
+        "Another address, or other areas of a disk, on single servers.",
+    ),
+    of(MIRROR_DISK, "DATA", "data", STRING, "The data area: a block device, or a file.").required(),
+    of(
+        MIRROR_DISK,
+        "METADATA",
+        "metadata",
+        STRING,
+        "The management area: a block device or a file of at least 10 MB, used by nothing else.",
+    )
+    .required(),
+    of(
+        MIRROR_DISK,
+        "SIZE",
+        "size",
+        STRING,
+        "The size of a data area that is a file, such as `4 GiB`; the file is made when it is missing.",
+    ),
+    of(MIRROR_DISK, "MOUNT", "mount", STRING, "Where it is mounted; programs use the device otherwise."),
+    of(MIRROR_DISK, "FILESYSTEM", "filesystem", STRING, "The file system.").default(Preset::Text("ext4")),
+    of(
+        MIRROR_DISK,
+        "MOUNT_OPTIONS",
+        "mount_options",
+        AttributeKind::Names("mount options"),
+        "Options of its mount.",
+    )
+    .default(Preset::Text("")),
+    of(MIRROR_DISK, "FSCK", "fsck", BOOLEAN, "Whether the file system is checked before it is mounted.")
+        .default(Preset::Flag(true)),
+    of(
+        MIRROR_DISK,
+        "MIRROR_NETWORK",
+        "mirror_network",
+        STRING,
+        "The network for mirror data; the first with that use, or the first interconnect, otherwise.",
+    ),
+    of(MIRROR_DISK, "PORT", "port", INTEGER, "The TCP port of mirror data, the same for all disks.")
+        .default(Preset::Number(29051))
+        .range(1, 65_535),
+    of(
+        MIRROR_DISK,
+        "INITIAL_MKFS",
+        "initial_mkfs",
+        AttributeKind::Word(&["true", "false", "force"]),
+        "Whether a file system is made at the very first start: not over one that is there, unless forced. false: \
+         what is there is kept and copied.",
+    )
+    .default(Preset::Text("true")),
+    of(
+        MIRROR_DISK,
+        "KNOWN_EQUAL",
+        "known_equal",
+        BOOLEAN,
+        "All copies are equal already: nothing is copied at first, and no file system made.",
+    )
+    .default(Preset::Flag(false)),
+    of(
+        MIRROR_DISK,
+        "AUTOMATIC",
+        "automatic",
+        BOOLEAN,
+        "Whether a copy that comes back is brought up to date by itself.",
+    )
+    .default(Preset::Flag(true)),
+    of(
+        MIRROR_DISK,
+        "ON_DISK_FAILURE",
+        "on_disk_failure",
+        AttributeKind::Word(&["diskless", "fail"]),
+        "When its own disk fails: diskless, it goes on through the peer's; fail, its I/O fails and the group moves.",
+    )
+    .default(Preset::Text("diskless")),
+    of(
+        MIRROR_DISK,
+        "PEER_TIMEOUT",
+        "peer_timeout",
+        DURATION,
+        "A peer that does not answer a write for so long is put out; 0: it is waited for while its stream stands.",
+    )
+    .default(Preset::Seconds(10))
+    .range(0, DAY),
+    of(
+        MIRROR_DISK,
+        "RESYNC",
+        "resync",
+        AttributeKind::Table,
+        "How fast a copy is brought up to date: at least `floor`, at most `ceiling` a second.",
+    ),
+    of(
+        MIRROR_DISK,
+        "COMPRESSION",
+        "compression",
+        AttributeKind::Word(&["none", "lz4", "zstd"]),
+        "How mirror data is made smaller on its way.",
+    )
+    .default(Preset::Text("none")),
+    of(
+        MIRROR_DISK,
+        "BACKEND",
+        "backend",
+        AttributeKind::Word(&["auto", "ublk", "nbd", "loop"]),
+        "How the device comes about; auto: the best that the kernel has.",
+    )
+    .default(Preset::Text("auto")),
+    of(
+        MIRROR_DISK,
+        "EXPORT_PORT",
+        "export_port",
+        INTEGER,
+        "Also exported over NBD with TLS, at this TCP port of the mirror network.",
+    )
+    .range(1, 65_535),
 ];
 
 /// The built-in attribute of this name.
@@ -409,7 +555,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::config::{ExecConfig, PlacementPolicy, ResourceConfig, ResourceKind, Startup};
+    use crate::config::{
+        ExecConfig, MirrorDiskConfig, PlacementPolicy, ResourceConfig, ResourceKind, Startup,
+    };
 
     #[test]
     fn names_are_unique_and_have_a_sentence() {
@@ -434,6 +582,16 @@ mod tests {
         let exec = ExecConfig::of(Vec::new());
         let resource = ResourceConfig::of(ResourceKind::Exec(exec.clone()));
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).ok().map(Value::Duration);
+        let disk = MirrorDiskConfig::of("/dev/sdb2".into(), "/dev/sdb1".into());
+        let of_disk =
+            |name| attribute(name).and_then(|one| one.default_on(&[MIRROR_DISK, CLUSTER, ROOT]).value());
+        assert_eq!(of_disk("start_timeout"), millis(disk.start_timeout));
+        assert_eq!(of_disk("stop_timeout"), millis(disk.stop_timeout));
+        assert_eq!(of_disk("peer_timeout"), millis(disk.peer_timeout));
+        assert_eq!(of_disk("port"), Some(Value::Integer(disk.port.into())));
+        assert_eq!(of_disk("filesystem"), Some(Value::String(disk.filesystem)));
+        assert_eq!(of_disk("fsck"), Some(Value::Boolean(disk.check)));
+        assert_eq!(of_disk("automatic"), Some(Value::Boolean(disk.automatic)));
         assert_eq!(default("start_timeout"), millis(exec.start_timeout));
         assert_eq!(default("stop_timeout"), millis(exec.stop_timeout));
         assert_eq!(default("uptime_threshold"), millis(resource.uptime_threshold));

@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    FinalAction, GroupConfig, MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget,
+    ResourceKind,
+};
 use crate::{
-    ids::{NetworkName, ServerName},
+    ids::{GroupName, MonitorName, NetworkName, ResourceName, ServerName},
     time::millis,
 };
 
@@ -78,9 +82,12 @@ pub struct MirrorAreas {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InitialCopy {
-    /// A file system is made on the first primary, and everything is copied.
+    /// A file system is made on the first primary, unless one is found there, and everything is
+    /// copied.
     #[default]
     Mkfs,
+    /// As `Mkfs`, over whatever is found: said twice.
+    MkfsAnyway,
     /// What is on the first primary is kept and copied.
     Copy,
     /// All copies are equal already: nothing is copied.
@@ -156,9 +163,111 @@ impl MirrorDiskConfig {
     /// The areas on one server.
     #[must_use]
     pub fn areas(&self, server: &ServerName) -> MirrorAreas {
-        self.per_server.get(server).cloned().unwrap_or_else(|| MirrorAreas {
-            data: self.data.clone(),
-            metadata: self.metadata.clone(),
+        self.per_server
+            .get(server)
+            .cloned()
+            .unwrap_or_else(|| MirrorAreas { data: self.data.clone(), metadata: self.metadata.clone() })
+    }
+}
+
+/// How often the automatic monitors of a mirrored disk look.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+impl MonitorConfig {
+    /// The monitor of a mirrored disk that comes by itself (C12): it only shows, and mends nothing.
+    #[must_use]
+    pub fn of_mirror(kind: MonitorKind, disk: &ResourceName, servers: &[ServerName]) -> Self {
+        Self {
+            comment: String::new(),
+            kind,
+            interval: LOOK_EVERY,
+            timeout: Duration::from_secs(60),
+            retries: 0,
+            start_delay: Duration::ZERO,
+            timing: MonitorTiming::Always,
+            target: Some(disk.clone()),
+            nice: 0,
+            servers: servers.to_vec(),
+            recovery: RecoveryConfig {
+                target: RecoveryTarget::Resource(disk.clone()),
+                restarts: 0,
+                failovers: 0,
+                last: FinalAction::None,
+            },
+        }
+    }
+}
+
+/// Every mirrored disk, by the names of its group and of itself.
+pub fn mirror_disks(
+    groups: &BTreeMap<GroupName, GroupConfig>,
+) -> impl Iterator<Item = (&GroupName, &GroupConfig, &ResourceName, &MirrorDiskConfig)> {
+    groups.iter().flat_map(|(name, group)| {
+        let members = group.resources.iter();
+        members.filter_map(move |(resource, config)| match &config.kind {
+            ResourceKind::MirrorDisk(disk) => Some((name, group, resource, disk)),
+            ResourceKind::Exec(_) | ResourceKind::FloatingIp(_) => None,
         })
+    })
+}
+
+/// The monitors that come by themselves with mirrored disks (C12): `mdw1` for the copy and `mdnw1`
+/// for the link of the first, and so on; not where one of that kind watches the disk already. A
+/// number whose name something else has is followed by the next free one.
+#[must_use]
+pub fn mirror_monitors(
+    groups: &BTreeMap<GroupName, GroupConfig>,
+    monitors: &BTreeMap<MonitorName, MonitorConfig>,
+) -> BTreeMap<MonitorName, MonitorConfig> {
+    let mut found = BTreeMap::new();
+    let watched = |kind: &MonitorKind, disk: &ResourceName| {
+        monitors.values().any(|one| one.kind == *kind && one.target.as_ref() == Some(disk))
+    };
+    for (number, (_, group, disk, _)) in (1u32..).zip(mirror_disks(groups)) {
+        for (prefix, kind) in [("mdw", MonitorKind::Mirror), ("mdnw", MonitorKind::MirrorLink)] {
+            if watched(&kind, disk) {
+                continue;
+            }
+            let names = (number..).map(|number| MonitorName::new(format!("{prefix}{number}")));
+            let free =
+                names.into_iter().find(|name| !monitors.contains_key(name) && !found.contains_key(name));
+            let Some(name) = free else { continue };
+            found.insert(name, MonitorConfig::of_mirror(kind, disk, &group.servers));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ResourceConfig;
+
+    fn groups() -> BTreeMap<GroupName, GroupConfig> {
+        let disk = || MirrorDiskConfig::of("/dev/sdb2".into(), "/dev/sdb1".into());
+        let resources = ["beta", "alpha"]
+            .map(|name| (ResourceName::new(name), ResourceConfig::of(ResourceKind::MirrorDisk(disk()))));
+        let servers = vec!["kiki".into(), "lala".into()];
+        let group = GroupConfig { servers, resources: resources.into(), ..GroupConfig::default() };
+        BTreeMap::from([("db".into(), group)])
+    }
+
+    #[test]
+    fn every_mirrored_disk_has_two_monitors_that_mend_nothing() {
+        let monitors = mirror_monitors(&groups(), &BTreeMap::new());
+        let names: Vec<&str> = monitors.keys().map(MonitorName::as_str).collect();
+        assert_eq!(names, ["mdnw1", "mdnw2", "mdw1", "mdw2"]);
+        let first = &monitors[&"mdw1".into()];
+        assert_eq!((&first.kind, first.target.as_ref()), (&MonitorKind::Mirror, Some(&"alpha".into())));
+        assert_eq!(first.servers, ["kiki".into(), "lala".into()]);
+        assert!(monitors.values().all(|one| one.recovery.is_nothing()));
+    }
+
+    #[test]
+    fn a_monitor_of_ones_own_takes_the_place_of_the_automatic_one() {
+        let own = MonitorConfig::of_mirror(MonitorKind::Mirror, &"alpha".into(), &[]);
+        let monitors = mirror_monitors(&groups(), &BTreeMap::from([("mdw2".into(), own)]));
+        let names: Vec<String> = monitors.keys().map(ToString::to_string).collect();
+        assert_eq!(names, ["mdnw1", "mdnw2", "mdw3"], "beta's has the next free name");
     }
 }

@@ -60,6 +60,18 @@ pub enum MonitorKind {
         /// Working directory.
         directory: Option<PathBuf>,
     },
+    /// This server's copy of a mirrored disk (mdw).
+    Mirror,
+    /// The link between the copies of a mirrored disk (mdnw).
+    MirrorLink,
+}
+
+impl MonitorKind {
+    /// Whether it watches a mirrored disk.
+    #[must_use]
+    pub fn is_of_mirror(&self) -> bool {
+        matches!(self, Self::Mirror | Self::MirrorLink)
+    }
 }
 
 /// When a monitor looks.
@@ -83,6 +95,14 @@ pub struct RecoveryConfig {
     pub failovers: u32,
     /// When both are used up.
     pub last: FinalAction,
+}
+
+impl RecoveryConfig {
+    /// Whether nothing at all follows a finding.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.restarts == 0 && self.failovers == 0 && self.last == FinalAction::None
+    }
 }
 
 /// What a monitor's recovery mends.

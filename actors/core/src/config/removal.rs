@@ -97,7 +97,9 @@ impl ClusterConfig {
 }
 
 fn forget_address(kind: &mut ResourceKind, gone: &ServerName) {
-    if let ResourceKind::FloatingIp(floating) = kind {
-        floating.per_server.remove(gone);
+    match kind {
+        ResourceKind::FloatingIp(floating) => drop(floating.per_server.remove(gone)),
+        ResourceKind::MirrorDisk(disk) => drop(disk.per_server.remove(gone)),
+        ResourceKind::Exec(_) => {}
     }
 }

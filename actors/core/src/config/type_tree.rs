@@ -322,7 +322,7 @@ impl TypeTree {
 
     /// From the root down: who brings the attribute, and who changes it.
     fn inherited(&self, ancestry: &[&str], name: &str) -> Option<Attribute> {
-        let mut found = built_in::attribute(name).filter(|a| a.is_on(ancestry)).map(BuiltIn::seen);
+        let mut found = built_in::attribute(name).filter(|a| a.is_on(ancestry)).map(|a| a.seen(ancestry));
         for type_name in ancestry.iter().rev().map(|name| TypeName::from(*name)) {
             let Some(config) = self.types.get(&type_name).and_then(|node| node.own.get(name)) else {
                 continue;
@@ -438,12 +438,12 @@ impl Attribute {
 }
 
 impl BuiltIn {
-    fn seen(&self) -> Attribute {
+    fn seen(&self, ancestry: &[&str]) -> Attribute {
         Attribute {
             name: self.name.to_owned(),
             reference: self.reference.to_owned(),
             kind: self.kind,
-            default: self.default.value(),
+            default: self.default_on(ancestry).value(),
             range: self.range,
             required: self.required,
             doc: self.doc.to_owned(),

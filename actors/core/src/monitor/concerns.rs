@@ -8,13 +8,16 @@ use crate::{
 
 /// The units that `server` owns and that the monitor's recovery concerns, each with its resources.
 /// Nothing where the server owns none of them: a bad ping on a standby moves nothing. A unit that
-/// is being released is left alone.
+/// is being released is left alone, and so is what a monitor of a mirrored disk only shows.
 #[must_use]
 pub fn concerns(
     state: &State,
     monitor: &MonitorConfig,
     server: &ServerName,
 ) -> Vec<(GroupName, Vec<ResourceName>)> {
+    if monitor.kind.is_of_mirror() && monitor.recovery.is_nothing() {
+        return Vec::new();
+    }
     let owned = state.groups.iter().filter(|(_, group)| {
         let ownership = &group.ownership.value;
         ownership.owner.as_ref() == Some(server) && ownership.release.is_none()

@@ -10,6 +10,7 @@
 //! Watching, a look:  good                        -> Normal; mended, if it was not Normal before
 //!                    bad, retries left           -> as before
 //!                    bad, more than retries      -> Error; found, again at each bad look
+//! Watching, a look:  doubtful                    -> Caution; nothing is mended
 //! Watching, pid:     the process lives           -> Normal
 //!                    it has ended                -> Error; found at once, again after each interval
 //! ```
@@ -34,6 +35,8 @@ pub enum Event {
     TargetOnline(bool),
     /// What came of a look: well, or what was wrong (a time-out too).
     Answer(Result<(), String>),
+    /// What came of a look: not well, but it mends by itself.
+    Doubtful(String),
     /// The process that a `pid` monitor watches has ended.
     Ended(String),
     /// The time that [`Watch::wakes`] named has come.
@@ -161,7 +164,18 @@ impl Watch {
                     self.answer(answer, &mut actions);
                 }
             }
-            Event::Answer(_) | Event::Ended(_) | Event::Tick => {}
+            Event::Doubtful(detail) if self.looking => {
+                self.looking = false;
+                if !std::mem::take(&mut self.stale) && matches!(self.phase, Phase::Watching { .. }) {
+                    self.phase = Phase::Watching { next: now + self.interval };
+                    self.bad_in_a_row = 0;
+                    if self.state == MonitorState::Error {
+                        actions.push(Action::Mended);
+                    }
+                    self.set(MonitorState::Caution, &detail);
+                }
+            }
+            Event::Answer(_) | Event::Doubtful(_) | Event::Ended(_) | Event::Tick => {}
         }
         self.switch();
         if let Phase::Delayed { until } = self.phase

@@ -25,6 +25,8 @@ pub(super) fn sheet(name: &MonitorName, monitor: &MonitorConfig) -> Sheet {
         MonitorKind::Pid => ("pid", MonitorTiming::WhileActive),
         MonitorKind::Ip { .. } => ("ip", MonitorTiming::Always),
         MonitorKind::Exec { .. } => ("exec", MonitorTiming::Always),
+        MonitorKind::Mirror => ("mirror", MonitorTiming::Always),
+        MonitorKind::MirrorLink => ("mirror_link", MonitorTiming::Always),
     };
     sheet.text("type", kind);
     sheet.optional_text("comment", &monitor.comment);
@@ -32,7 +34,7 @@ pub(super) fn sheet(name: &MonitorName, monitor: &MonitorConfig) -> Sheet {
         sheet.text("target", target.as_str());
     }
     match &monitor.kind {
-        MonitorKind::Pid => {}
+        MonitorKind::Pid | MonitorKind::Mirror | MonitorKind::MirrorLink => {}
         MonitorKind::Ip { addresses } => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             sheet.pair("addresses", texts(addresses.iter().map(String::as_str)));

@@ -87,6 +87,28 @@ fn oracle_watch_finds_the_end_of_its_process_at_once_after_the_start_delay() {
 }
 
 #[test]
+fn a_copy_that_is_being_brought_up_to_date_is_a_caution_and_no_finding() {
+    let mut watch = new(&MonitorConfig {
+        start_delay: Duration::ZERO,
+        ..watch(MonitorKind::Mirror, MonitorTiming::Always, 0)
+    });
+    let doubtful = || Event::Doubtful("resync: 40 %".into());
+    play(
+        &mut watch,
+        &[
+            (0, Event::Suspended(false), "Unknown, look", None),
+            (1, bad(), "Error (exit code 1), found: exit code 1", Some(6)),
+            (6, Event::Tick, "look", None),
+            (7, doubtful(), "Caution (resync: 40 %), mended", Some(12)),
+            (12, Event::Tick, "look", None),
+            (13, doubtful(), "", Some(18)),
+            (18, Event::Tick, "look", None),
+            (19, GOOD, "Normal, mended", Some(24)),
+        ],
+    );
+}
+
+#[test]
 fn a_process_that_ends_within_the_start_delay_is_found_when_that_is_over() {
     let mut watch = new(&watch(MonitorKind::Pid, MonitorTiming::WhileActive, 0));
     play(

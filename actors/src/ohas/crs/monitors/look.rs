@@ -13,10 +13,26 @@ use crate::{context::Context, ports::ProgramLook};
 /// Ports keep their time-outs themselves, and name what took so long; this is for one that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What came of a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// All is well, or what is wrong.
+    Judged(Result<(), String>),
+    /// It is not well, but mends by itself.
+    Doubtful(String),
+}
+
+/// Looks once.
+pub async fn look(context: &Context, name: &MonitorName, config: &MonitorConfig) -> Seen {
+    Seen::Judged(judge(context, name, config).await)
+}
+
 /// Whether all is well, or what is wrong.
-pub async fn look(context: &Context, name: &MonitorName, config: &MonitorConfig) -> Result<(), String> {
+async fn judge(context: &Context, name: &MonitorName, config: &MonitorConfig) -> Result<(), String> {
     let looking = async {
         match &config.kind {
+            // Looked at above: nothing has to be waited for.
+            MonitorKind::Mirror | MonitorKind::MirrorLink => Ok(()),
             // The end of its process is told, not looked for.
             MonitorKind::Pid => Ok(()),
             MonitorKind::Ip { addresses } => echoes(context, addresses, config.timeout).await,

@@ -18,7 +18,7 @@ use tasuki_core::{
 };
 use tokio::task::JoinHandle;
 
-use super::look::look;
+use super::look::{Seen, look};
 use crate::{
     context::Context,
     follow::Follow,
@@ -38,7 +38,7 @@ pub enum WatchMsg {
     /// The time has come that the machine waits for.
     Tick,
     /// What came of a look, and of which.
-    Answer(u64, Result<(), String>),
+    Answer(u64, Seen),
     /// A report was committed, or not.
     Reported(Result<(), RegistryError>),
     /// Time to repeat a report that did not get through.
@@ -134,7 +134,10 @@ impl Actor for MonitorActor {
                 state.wake = None;
                 state.on(Event::Tick);
             }
-            WatchMsg::Answer(number, answer) if number == state.looks => state.on(Event::Answer(answer)),
+            WatchMsg::Answer(number, seen) if number == state.looks => state.on(match seen {
+                Seen::Judged(answer) => Event::Answer(answer),
+                Seen::Doubtful(detail) => Event::Doubtful(detail),
+            }),
             WatchMsg::Answer(..) => {} // of a look that was given up
             WatchMsg::Reported(outcome) => state.reported(outcome),
             WatchMsg::Again => state.report_if_due(),
