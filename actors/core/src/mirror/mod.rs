@@ -13,6 +13,8 @@
 //! | `resync` | which extents next, and how fast | machine |
 //! | `geometry` | how a volume is divided | data |
 
+pub mod activity;
+pub mod dirty_map;
 pub mod geometry;
 pub mod handshake;
 pub mod history;
