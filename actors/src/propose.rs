@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use tasuki_core::{
-    ids::{Lineage, RaftId, Revision, Term},
+    ids::{Lineage, ProposalId, RaftId, Revision, Term},
     planted::{self, Planted},
     reason::Reason,
     registry::{Author, Command, Key, Proposal, Reply, State},
@@ -49,7 +49,8 @@ pub async fn propose(
         Command::Initialise { .. } => None,
         _ => Some(lineage(context).await?),
     };
-    let proposal = Proposal { author, at: context.ports.clock.wall(), lineage, read, reason, command };
+    let at = context.ports.clock.wall();
+    let proposal = Proposal { id: None, author, at, lineage, read, reason, command };
     let answer = match term {
         Some(term) => {
             let raft = context.raft.borrow().clone();
@@ -57,7 +58,10 @@ pub async fn propose(
             raft.propose_in_term(term, proposal, LIMIT).await
         }
         None => {
-            let request = ToLeader::Propose { id: rand::random(), proposal: Box::new(proposal) };
+            // One leader does it once by the first name, all of them together by the second.
+            let id = rand::random();
+            let proposal = Proposal { id: Some(ProposalId(id)), ..proposal };
+            let request = ToLeader::Propose { id, proposal: Box::new(proposal) };
             ask_leader(context, request).await?
         }
     };

@@ -57,6 +57,7 @@ fn show(what: &str, mut times: Vec<Duration>) {
 
 fn entry(index: u64) -> Entry {
     let proposal = Proposal {
+        id: None,
         author: Author::Operator("bench".to_owned()),
         at: WallTime(index),
         lineage: None,

@@ -135,3 +135,23 @@ number!(
     /// A Raft term.
     Term
 );
+
+/// Names one proposal to the registry, drawn at random by its proposer. Written in hexadecimal: not
+/// every format has numbers of this length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct ProposalId(pub u128);
+
+impl From<ProposalId> for String {
+    fn from(id: ProposalId) -> Self {
+        format!("{:032x}", id.0)
+    }
+}
+
+impl TryFrom<String> for ProposalId {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u128::from_str_radix(&text, 16).map(Self)
+    }
+}

@@ -226,7 +226,10 @@ impl World {
         read: Vec<(tasuki_core::registry::Key, Revision)>,
     ) -> Reply {
         let lineage = self.state.lineage.clone();
-        apply(&mut self.state, &Proposal { author, at: WallTime(1), lineage, read, reason, command })
+        apply(
+            &mut self.state,
+            &Proposal { id: None, author, at: WallTime(1), lineage, read, reason, command },
+        )
     }
 
     fn fit(&self) -> BTreeSet<ServerName> {

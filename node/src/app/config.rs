@@ -247,6 +247,7 @@ fn answer_of(
 /// Whether the registry would take it: the very function that will decide, on a copy.
 fn would_accept(state: &State, by: &Caller, command: Command) -> Result<(), AppError> {
     let proposal = Proposal {
+        id: None,
         author: Author::Operator(by.name.clone()),
         at: wall_now(),
         lineage: state.lineage.clone(),

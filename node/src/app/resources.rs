@@ -151,6 +151,7 @@ fn rehearse(by: &Caller, state: &State, commands: &[Command]) -> Result<(), AppE
     let mut copy = state.clone();
     for command in commands {
         let proposal = Proposal {
+            id: None,
             author: Author::Operator(by.name.clone()),
             at: wall_now(),
             lineage: copy.lineage.clone(),

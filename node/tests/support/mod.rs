@@ -172,7 +172,7 @@ impl Registry {
         command: Command,
     ) -> Result<Accepted, RegistryError> {
         let lineage = self.0.lineage.clone();
-        let proposal = Proposal { author, at, lineage, read: Vec::new(), reason, command };
+        let proposal = Proposal { id: None, author, at, lineage, read: Vec::new(), reason, command };
         match apply(&mut self.0, &proposal) {
             Reply::Applied { revision, raft_id } => Ok(Accepted { revision, raft_id }),
             Reply::Refused(refusal) => Err(refusal.into()),

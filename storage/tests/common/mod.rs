@@ -49,6 +49,7 @@ pub fn proposal(id: u64, size: usize) -> Proposal {
         expires: WallTime(id),
     };
     Proposal {
+        id: None,
         author: Author::Operator("test".to_owned()),
         at: WallTime(id),
         lineage: None,

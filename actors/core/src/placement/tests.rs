@@ -111,7 +111,8 @@ impl Story {
     fn tell(&mut self, command: Command) -> Reply {
         let author = Author::Operator("test".into());
         let lineage = self.state.lineage.clone();
-        let proposal = Proposal { author, at: WallTime(1), lineage, read: Vec::new(), reason: None, command };
+        let proposal =
+            Proposal { id: None, author, at: WallTime(1), lineage, read: Vec::new(), reason: None, command };
         apply(&mut self.state, &proposal)
     }
 
@@ -140,6 +141,7 @@ impl Story {
         for decision in decisions {
             said.push(format!("{} ({})", decision.command, decision.reason));
             let proposal = Proposal {
+                id: None,
                 author: Author::Leader("kiki".into()),
                 at: WallTime(2),
                 lineage: self.state.lineage.clone(),
@@ -384,6 +386,7 @@ fn r12_a_decision_is_refused_when_what_it_read_has_moved() {
     let decision = decide(&input).remove(0);
     story.tell(Command::StopGroup { group: "web".into(), force: false });
     let proposal = Proposal {
+        id: None,
         author: Author::Leader("kiki".into()),
         at: WallTime(2),
         lineage: story.state.lineage.clone(),

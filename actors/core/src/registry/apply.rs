@@ -26,11 +26,17 @@ mod units;
 mod write;
 
 /// Applies one committed command. Deterministic: every server gets the same state and reply.
+///
+/// A proposal that is in the log a second time changes nothing, and is answered as the first time.
 pub fn apply(state: &mut State, proposal: &Proposal) -> Reply {
-    match check_and_apply(state, proposal) {
-        Ok(applied) => applied,
-        Err(refusal) => Reply::Refused(refusal),
+    if let Some(reply) = proposal.id.and_then(|id| state.answered.to(id)) {
+        return reply.clone();
     }
+    let reply = check_and_apply(state, proposal).unwrap_or_else(Reply::Refused);
+    if let Some(id) = proposal.id {
+        state.answered.remember(id, reply.clone());
+    }
+    reply
 }
 
 fn check_and_apply(state: &mut State, proposal: &Proposal) -> Result<Reply, Refusal> {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{ClusterConfig, FinalAction},
     ids::{
-        BootId, Epoch, FenceName, GroupName, Incarnation, Lineage, MonitorName, PoolName, RaftId,
+        BootId, Epoch, FenceName, GroupName, Incarnation, Lineage, MonitorName, PoolName, ProposalId, RaftId,
         ResourceName, Revision, ServerName, VolumeName,
     },
     membership::tie_break::Record,
@@ -23,6 +23,9 @@ use crate::{
 /// A command with who proposed it, why, and what it was computed from: one registry log entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
+    /// Names it, where it may be sent again: the second one gets the first one's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ProposalId>,
     /// Who.
     pub author: Author,
     /// When, by the proposer's clock; for people.

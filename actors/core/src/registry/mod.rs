@@ -3,6 +3,7 @@
 //! The registry has **wishes** (the configuration, what operators want) and **facts** (who is
 //! which incarnation, who owns what, what was counted). A roll-back touches wishes only (R35).
 
+pub mod answered;
 pub mod apply;
 pub mod command;
 pub mod fencing;

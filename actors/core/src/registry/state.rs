@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Author, Change, Item, Key,
+    answered::Answered,
     fencing::{Fencing, TieBreakNote},
     mirror::Volume,
 };
@@ -77,6 +78,9 @@ pub struct State {
     /// What was committed of the tie-break record.
     #[serde(default)]
     pub tie_break: Option<Item<TieBreakNote>>,
+    /// What was answered to the last proposals that may be sent again.
+    #[serde(default)]
+    pub answered: Answered,
     /// Join tokens that were issued, by id.
     pub tokens: BTreeMap<String, Item<Token>>,
     /// The highest Raft id that was ever given out.

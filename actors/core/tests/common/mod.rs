@@ -137,7 +137,7 @@ impl Plain {
         let first = matches!(command, Command::Initialise { .. });
         let lineage = if first { None } else { self.state.lineage.clone() };
         let at = WallTime(self.state.revision.0 * 1000);
-        apply(&mut self.state, &Proposal { author, at, lineage, read, reason, command })
+        apply(&mut self.state, &Proposal { id: None, author, at, lineage, read, reason, command })
     }
 
     /// A command that an operator or a server proposes.

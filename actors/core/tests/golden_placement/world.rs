@@ -302,7 +302,7 @@ impl World {
         let first = matches!(command, Command::Initialise { .. });
         let lineage = if first { None } else { self.state.lineage.clone() };
         let at = WallTime(self.now);
-        apply(&mut self.state, &Proposal { author, at, lineage, read, reason, command })
+        apply(&mut self.state, &Proposal { id: None, author, at, lineage, read, reason, command })
     }
 
     /// What an operator asks for may be refused.

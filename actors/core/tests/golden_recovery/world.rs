@@ -415,7 +415,7 @@ impl World {
         read: Vec<(Key, Revision)>,
     ) -> Reply {
         let (lineage, at) = (self.state.lineage.clone(), wall(self.now));
-        apply(&mut self.state, &Proposal { author, at, lineage, read, reason, command })
+        apply(&mut self.state, &Proposal { id: None, author, at, lineage, read, reason, command })
     }
 
     /// What operators see: every group, its resources, the counters.

@@ -230,6 +230,7 @@ pub fn proposal(state: &State, step: &Step, now: u64) -> Proposal {
     });
     let by_leader = step.what == 9 && step.choice & 2 == 0;
     Proposal {
+        id: None,
         author: if by_leader { Author::Leader("kiki".into()) } else { Author::Operator("test".into()) },
         at: WallTime(now),
         lineage: if step.foreign { Some(Lineage::new("other")) } else { state.lineage.clone() },
@@ -289,7 +290,8 @@ pub fn play(steps: &[Step], mut look: impl FnMut(&State, &Proposal, &Reply, &Sta
     }
     for command in script {
         let (author, lineage) = (Author::Operator("test".into()), state.lineage.clone());
-        let start = Proposal { author, at: WallTime(1), lineage, read: Vec::new(), reason: None, command };
+        let start =
+            Proposal { id: None, author, at: WallTime(1), lineage, read: Vec::new(), reason: None, command };
         assert!(matches!(apply(&mut state, &start), Reply::Applied { .. }));
     }
     for (now, step) in (10..).zip(steps) {

@@ -564,7 +564,7 @@ impl<'a> Play<'a> {
     ) -> Result<(), Refusal> {
         let at = self.wall();
         let lineage = self.state.lineage.clone();
-        match apply(&mut self.state, &Proposal { author, at, lineage, read, reason, command }) {
+        match apply(&mut self.state, &Proposal { id: None, author, at, lineage, read, reason, command }) {
             Reply::Refused(refusal) => Err(refusal),
             Reply::Applied { .. } => {
                 let keys = self.state.history.back().map(|change| change.keys.clone());

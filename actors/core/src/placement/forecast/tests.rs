@@ -73,6 +73,7 @@ fn config(servers: &[&str], networks: &[&str]) -> ClusterConfig {
 
 fn tell(state: &mut State, command: Command) {
     let proposal = Proposal {
+        id: None,
         author: Author::Operator("root".into()),
         at: WallTime(1),
         lineage: state.lineage.clone(),
@@ -157,15 +158,15 @@ fn a_lost_server_is_taken_over_after_the_wait_in_the_order_of_its_resources() {
         steps(&forecast),
         [
             "    0 kiki is lost",
-            " 1036 the lease of kiki has ended for certain: it is gone",
-            " 1036 lala gets web",
-            " 1036 lala starts db of web (30 ms last time)",
-            " 1066 lala starts app of web (30 ms last time)",
-            " 1096 web is online on lala",
+            " 1064 the lease of kiki has ended for certain: it is gone",
+            " 1064 lala gets web",
+            " 1064 lala starts db of web (30 ms last time)",
+            " 1094 lala starts app of web (30 ms last time)",
+            " 1124 web is online on lala",
         ]
     );
     let web = about(&forecast, "web");
-    assert_eq!((web.stop_ms, web.wait_ms, web.start_ms, web.total_ms()), (0, 1036, 60, Some(1096)));
+    assert_eq!((web.stop_ms, web.wait_ms, web.start_ms, web.total_ms()), (0, 1064, 60, Some(1124)));
     assert_eq!(
         (forecast.interruptions.len(), &forecast.down, &forecast.ended),
         (1, &vec![], &Ended::Settled)
@@ -212,7 +213,7 @@ fn what_was_never_measured_is_named() {
     let what_if = [Change::ServerDown { server: "kiki".into() }];
     let forecast = forecast(&picture, &what_if, "aoi").unwrap();
     let web = about(&forecast, "web");
-    assert_eq!((web.total_ms(), &web.unknown), (Some(1066), &BTreeSet::from(["app".into()])));
+    assert_eq!((web.total_ms(), &web.unknown), (Some(1094), &BTreeSet::from(["app".into()])));
 }
 
 #[test]
@@ -317,7 +318,7 @@ fn dependent() -> Picture {
 fn what_needs_a_group_stops_before_it_and_starts_after_it() {
     let forecast = forecast(&dependent(), &[Change::ServerDown { server: "kiki".into() }], "aoi").unwrap();
     let online: Vec<String> = steps(&forecast).into_iter().filter(|step| step.contains("online")).collect();
-    assert_eq!(online, [" 1066 mail is online on lala", " 1096 web is online on lala"]);
+    assert_eq!(online, [" 1094 mail is online on lala", " 1124 web is online on lala"]);
     let what_if = [Change::Move { group: "mail".into(), to: Some("lala".into()) }];
     let moved = super::forecast(&dependent(), &what_if, "aoi").unwrap();
     let text = steps(&moved);

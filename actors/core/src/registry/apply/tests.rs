@@ -38,6 +38,7 @@ mod operators;
 mod ownership;
 mod pools;
 mod reads;
+mod repeated;
 mod servers;
 mod startup;
 mod versions;
@@ -126,6 +127,7 @@ fn web() -> GroupName {
 
 fn proposal(state: &State, command: Command) -> Proposal {
     Proposal {
+        id: None,
         author: Author::Operator("test".into()),
         at: WallTime(100),
         lineage: state.lineage.clone(),
