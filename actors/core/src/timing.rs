@@ -3,6 +3,12 @@
 //! The relations between them are safety rule R9: [`Timing::check`] refuses a set in which a new
 //! owner could start before the old one has provably stopped, or in which a survivor would lose
 //! its own lease while a new leader is being elected.
+//!
+//! **The clock margin.** Every server counts with its own clock, and a clock that is being slewed runs
+//! up to one twelfth (8.3 %) too slow or too fast. What the holder's side counts is lease, guard budget
+//! and what the watchdog adds: together `held`. On the slowest clock that takes `held / (1 - 1/12)` of
+//! real time; on the fastest one the leader has counted `held * (13/12) / (11/12)` by then. So it waits
+//! `held * 2/11` longer, and the budget and the watchdog count as the lease does.
 
 use std::{fmt, time::Duration};
 
@@ -37,7 +43,7 @@ pub struct Timing {
     /// What the guard has, after the lease's end, to stop everything.
     #[serde(with = "millis")]
     pub guard_budget: Duration,
-    /// What two servers' clocks may drift apart during one lease.
+    /// What two servers' clocks may drift apart while a lease and what follows it are counted out.
     #[serde(with = "millis")]
     pub clock_margin: Duration,
     /// The time-out of the servers' watchdogs; zero when there are none.
@@ -45,8 +51,9 @@ pub struct Timing {
     pub watchdog: Duration,
 }
 
-/// The largest rate at which Linux slews a clock is 8.3 %, on each of two servers.
-const CLOCK_MARGIN_PERCENT: u32 = 17;
+/// The largest rate at which Linux slews a clock is one twelfth, 8.3 %, on each of two servers: what the
+/// fastest counts beyond what the slowest does is two elevenths of that. See the module.
+const MARGIN_SHARE: (u32, u32) = (2, 11);
 
 impl Timing {
     /// Derives all times from the knob.
@@ -56,8 +63,7 @@ impl Timing {
         let ms = |micros: u128| Duration::from_millis(u64::try_from(micros).unwrap_or(u64::MAX));
         let percent = |p: u32| ms((detect * p / 100).as_millis());
         let lease = percent(80);
-        let margin = (lease.as_millis() * u128::from(CLOCK_MARGIN_PERCENT)).div_ceil(100);
-        Self {
+        let plain = Self {
             detect,
             beat: percent(5),
             path_late: percent(15),
@@ -66,16 +72,31 @@ impl Timing {
             election_max: percent(20),
             lease,
             guard_budget: percent(10),
-            clock_margin: ms(margin),
+            clock_margin: Duration::ZERO,
             watchdog: Duration::ZERO,
-        }
+        };
+        Self { clock_margin: plain.least_clock_margin(), ..plain }
+    }
+
+    /// What the holder's side counts with its own clock, from sending a request until nothing of it can
+    /// run any more.
+    fn held(&self) -> Duration {
+        self.lease + self.guard_budget + self.watchdog_cost()
+    }
+
+    /// The least clock margin for these times, rounded up to whole milliseconds (R9; see the module).
+    #[must_use]
+    pub fn least_clock_margin(&self) -> Duration {
+        let (times, of) = MARGIN_SHARE;
+        let nanos = self.held().as_nanos() * u128::from(times);
+        Duration::from_millis(u64::try_from(nanos.div_ceil(u128::from(of) * 1_000_000)).unwrap_or(u64::MAX))
     }
 
     /// How long after a server's last grant its groups may be started elsewhere, when nobody has
     /// confirmed that it stopped.
     #[must_use]
     pub fn takeover_wait(&self) -> Duration {
-        self.lease + self.guard_budget + self.clock_margin + self.watchdog_cost()
+        self.held() + self.clock_margin
     }
 
     /// What the servers' watchdogs add to the takeover wait (R9): where the guard has failed, the reset
@@ -112,11 +133,8 @@ impl Timing {
             TimingError::LeaseTooShort { lease: self.lease, needs: elections + self.beat },
         );
         need(
-            self.clock_margin * 100 >= self.lease * CLOCK_MARGIN_PERCENT,
-            TimingError::ClockMargin {
-                margin: self.clock_margin,
-                needs: self.lease * CLOCK_MARGIN_PERCENT / 100,
-            },
+            self.clock_margin >= self.least_clock_margin(),
+            TimingError::ClockMargin { margin: self.clock_margin, needs: self.least_clock_margin() },
         );
         need(self.guard_budget >= Duration::from_millis(20), TimingError::GuardBudget(self.guard_budget));
         need(
@@ -157,7 +175,7 @@ pub enum TimingError {
     ClockMargin {
         /// The configured margin.
         margin: Duration,
-        /// The least margin for this lease.
+        /// The least margin for this lease and budget.
         needs: Duration,
     },
     /// The guard needs at least 20 ms to stop what runs.
@@ -187,7 +205,11 @@ impl fmt::Display for TimingError {
                  ({needs:?}), else the survivors of a failure lose their own lease"
             ),
             Self::ClockMargin { margin, needs } => {
-                write!(f, "clock_margin is {margin:?}; this lease needs at least {needs:?} (17 % of it)")
+                write!(
+                    f,
+                    "clock_margin is {margin:?}; this lease and guard budget need at least {needs:?} \
+                     (2/11 of them and of what a watchdog adds)"
+                )
             }
             Self::GuardBudget(budget) => {
                 write!(f, "guard_budget is {budget:?}; it must be at least 20ms")
@@ -217,7 +239,7 @@ mod tests {
     fn r9_takeover_waits_for_lease_budget_and_margin() {
         let t = Timing::from_detect(Duration::from_secs(1));
         assert_eq!(t.takeover_wait(), t.lease + t.guard_budget + t.clock_margin);
-        assert!(t.clock_margin * 100 >= t.lease * 17);
+        assert_eq!(t.clock_margin, Duration::from_millis(164), "2/11 of 900 ms");
     }
 
     #[test]
@@ -228,6 +250,9 @@ mod tests {
         assert_eq!(t.takeover_wait(), without, "it resets in time");
         t.watchdog = Duration::from_secs(2);
         assert_eq!(t.takeover_wait(), without + Duration::from_millis(2000 - 600 - 100));
+        assert!(matches!(t.check(), Err(e) if matches!(e[..], [TimingError::ClockMargin { .. }])));
+        t.clock_margin = t.least_clock_margin();
+        assert_eq!((t.clock_margin, t.check()), (Duration::from_millis(400), Ok(())), "2/11 of 2200 ms");
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn timing() -> impl Strategy<Value = Timing> {
             Duration::from_millis(u64::try_from(time.as_millis()).unwrap())
         };
         let lease = scaled(plain.lease, lease);
-        let least = Duration::from_millis(u64::try_from((lease.as_millis() * 17).div_ceil(100)).unwrap());
+        let least = Timing { lease, ..plain.clone() }.least_clock_margin();
         let path_late = scaled(plain.path_late, late);
         Timing {
             clock_margin: scaled(least, margin),

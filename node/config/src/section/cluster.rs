@@ -53,21 +53,20 @@ fn port(section: &Section<'_>, key: &'static str, default: u16) -> u16 {
     port.and_then(|port| u16::try_from(port.into_inner()).ok()).unwrap_or(default)
 }
 
-/// The times of one knob, with a longer or shorter lease. The clock margin follows the lease, so
-/// that changing the lease alone keeps R9.
-pub(crate) fn derive(detect: Duration, lease: Option<Duration>) -> Timing {
+/// The times of one knob, with another lease, guard budget or watchdog. The clock margin follows them,
+/// so that changing one of them alone keeps R9.
+pub(crate) fn derive(
+    detect: Duration,
+    lease: Option<Duration>,
+    guard_budget: Option<Duration>,
+    watchdog: Option<Duration>,
+) -> Timing {
     let mut timing = Timing::from_detect(detect);
-    if let Some(lease) = lease {
-        timing.lease = lease;
-        timing.clock_margin = clock_margin(lease);
-    }
+    timing.lease = lease.unwrap_or(timing.lease);
+    timing.guard_budget = guard_budget.unwrap_or(timing.guard_budget);
+    timing.watchdog = watchdog.unwrap_or(timing.watchdog);
+    timing.clock_margin = timing.least_clock_margin();
     timing
-}
-
-/// Two servers' clocks may run apart by 17 % of a lease (R9), in whole milliseconds.
-fn clock_margin(lease: Duration) -> Duration {
-    let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(millis.saturating_mul(17).div_ceil(100))
 }
 
 fn read_timing(section: &Section<'_>) -> Option<Timing> {
@@ -77,7 +76,7 @@ fn read_timing(section: &Section<'_>) -> Option<Timing> {
     let detect_span = written.unwrap_or_else(|| section.span.clone());
     let table = section.table("timing", "a table [cluster.timing]");
     let timing = match table {
-        None => derive(value_or(detect, DEFAULT_DETECT), None),
+        None => Timing::from_detect(value_or(detect, DEFAULT_DETECT)),
         Some(table) => {
             let times = Overrides::read(&table);
             let spans = times.spans();
@@ -139,7 +138,8 @@ impl Overrides {
 
     fn onto(self, detect: Duration) -> Timing {
         let lease = self.lease.map(Spanned::into_inner);
-        let base = derive(detect, lease);
+        let guard_budget = self.guard_budget.map(Spanned::into_inner);
+        let base = derive(detect, lease, guard_budget, self.watchdog.map(Spanned::into_inner));
         Timing {
             detect,
             beat: value_or(self.beat, base.beat),
@@ -148,9 +148,9 @@ impl Overrides {
             election_min: value_or(self.election_min, base.election_min),
             election_max: value_or(self.election_max, base.election_max),
             lease: base.lease,
-            guard_budget: value_or(self.guard_budget, base.guard_budget),
+            guard_budget: base.guard_budget,
             clock_margin: value_or(self.clock_margin, base.clock_margin),
-            watchdog: value_or(self.watchdog, base.watchdog),
+            watchdog: base.watchdog,
         }
     }
 }
@@ -192,7 +192,7 @@ fn report_relations(
     overrides: &[(&'static str, Span)],
     detect: &Span,
 ) {
-    let derived = derive(timing.detect, None);
+    let derived = Timing::from_detect(timing.detect);
     let mut shown = Vec::new();
     for error in timing.check().err().unwrap_or_default() {
         let (keys, value): (&[&str], Duration) = match &error {
@@ -200,7 +200,7 @@ fn report_relations(
             TimingError::ElectionWithinBeats { .. } => (&["election_min", "beat"], derived.election_min),
             TimingError::ElectionRange { .. } => (&["election_max", "election_min"], derived.election_max),
             TimingError::LeaseTooShort { .. } => (&["lease", "election_max", "beat"], derived.lease),
-            TimingError::ClockMargin { .. } => (&["clock_margin"], clock_margin(timing.lease)),
+            TimingError::ClockMargin { .. } => (&["clock_margin"], timing.least_clock_margin()),
             TimingError::GuardBudget(_) => (&["guard_budget"], derived.guard_budget),
             TimingError::PathPatience { .. } => (&["path_late", "path_lost", "beat"], derived.path_late),
         };

@@ -133,9 +133,9 @@ fn cluster(settings: &ClusterSettings) -> Sheet {
 
 /// Only what differs from what the knob gives.
 fn timing(timing: &Timing) -> Option<Sheet> {
-    let plain = derive(timing.detect, None);
-    let lease = (timing.lease != plain.lease).then_some(timing.lease);
-    let derived = derive(timing.detect, lease);
+    let plain = Timing::from_detect(timing.detect);
+    let derived =
+        derive(timing.detect, Some(timing.lease), Some(timing.guard_budget), Some(timing.watchdog));
     let mut sheet = Sheet::new("[cluster.timing]");
     for (key, value, default) in [
         ("beat", timing.beat, derived.beat),
@@ -144,9 +144,9 @@ fn timing(timing: &Timing) -> Option<Sheet> {
         ("election_min", timing.election_min, derived.election_min),
         ("election_max", timing.election_max, derived.election_max),
         ("lease", timing.lease, plain.lease),
-        ("guard_budget", timing.guard_budget, derived.guard_budget),
+        ("guard_budget", timing.guard_budget, plain.guard_budget),
         ("clock_margin", timing.clock_margin, derived.clock_margin),
-        ("watchdog", timing.watchdog, derived.watchdog),
+        ("watchdog", timing.watchdog, plain.watchdog),
     ] {
         sheet.time_unless(default, key, value);
     }

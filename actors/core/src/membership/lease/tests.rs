@@ -102,8 +102,8 @@ fn r1_the_holder_counts_from_its_own_sending() {
 #[test]
 fn r2_a_new_leader_takes_every_server_to_hold_a_full_lease() {
     let mut grantor = leading(1000);
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1000 + 800 + 236 - 1)), []);
-    let judged = grantor.on(GrantorEvent::Tick, ms(1000 + 800 + 236));
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1000 + 800 + 264 - 1)), []);
+    let judged = grantor.on(GrantorEvent::Tick, ms(1000 + 800 + 264));
     assert!(matches!(judged[..], [GrantorAction::Judge { .. }]));
 }
 
@@ -113,7 +113,7 @@ fn r2_a_server_that_turns_up_late_in_the_table_gets_the_full_wait_too() {
     grantor.on(GrantorEvent::Elected(Term(1)), ms(0));
     grantor.on(GrantorEvent::Members(members(1)), ms(500));
     assert_eq!(grantor.on(GrantorEvent::Tick, ms(1500)), []);
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1536)).len(), 1);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1564)).len(), 1);
 }
 
 #[test]
@@ -122,8 +122,8 @@ fn r9_a_takeover_waits_for_a_slow_watchdog_too() {
     let mut grantor = Grantor::new(slow);
     grantor.on(GrantorEvent::Members(members(1)), ms(0));
     grantor.on(GrantorEvent::Elected(Term(1)), ms(0));
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1036 + 1300 - 1)), []);
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1036 + 1300)).len(), 1);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1064 + 1300 - 1)), []);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1064 + 1300)).len(), 1);
 }
 
 fn fences(withheld: &[&str]) -> Fences {
@@ -167,8 +167,8 @@ fn r36_a_silent_server_with_a_fence_is_fenced_when_its_lease_has_run_out_and_nev
 #[test]
 fn r36_one_that_is_heard_but_not_renewed_is_fenced_after_the_whole_wait() {
     let mut grantor = leading_with_fence();
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(810 + 235)), []);
-    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(810 + 236))));
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(810 + 263)), []);
+    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(810 + 264))));
 }
 
 #[test]
@@ -195,8 +195,8 @@ fn a_clean_stop_is_given_the_whole_wait() {
     let leaving = Fences { taking_part: BTreeSet::new(), ..fences(&[]) };
     grantor.on(GrantorEvent::Fences(leaving), ms(20));
     silence(&mut grantor, true);
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(810 + 235)), []);
-    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(810 + 236))));
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(810 + 263)), []);
+    assert!(fenced(&grantor.on(GrantorEvent::Tick, ms(810 + 264))));
 }
 
 #[test]
@@ -237,15 +237,15 @@ fn r3_nothing_is_granted_or_judged_before_election() {
 #[test]
 fn r4_judging_withholds_grants_at_once_until_the_judgement_is_refused() {
     let mut grantor = leading(0);
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1036)).len(), 1);
-    confirm(&mut grantor, 1037, 1037);
-    assert_eq!(ask(&mut grantor, request(1, 1), 1038), None, "withheld while the entry is on its way");
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1039)), [], "proposed once");
-    grantor.on(GrantorEvent::JudgementUnclear(KIKI.into()), ms(1040));
-    assert_eq!(ask(&mut grantor, request(1, 2), 1041), None, "unclear is still withheld");
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1042)).len(), 1, "and proposed again");
-    grantor.on(GrantorEvent::JudgementRefused(KIKI.into()), ms(1043));
-    assert!(ask(&mut grantor, request(1, 3), 1044).is_some());
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1064)).len(), 1);
+    confirm(&mut grantor, 1065, 1065);
+    assert_eq!(ask(&mut grantor, request(1, 1), 1066), None, "withheld while the entry is on its way");
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1067)), [], "proposed once");
+    grantor.on(GrantorEvent::JudgementUnclear(KIKI.into()), ms(1068));
+    assert_eq!(ask(&mut grantor, request(1, 2), 1069), None, "unclear is still withheld");
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1070)).len(), 1, "and proposed again");
+    grantor.on(GrantorEvent::JudgementRefused(KIKI.into()), ms(1071));
+    assert!(ask(&mut grantor, request(1, 3), 1072).is_some());
 }
 
 #[test]
@@ -313,8 +313,8 @@ fn r5_a_new_life_does_not_end_the_old_ones_lease_in_the_table() {
     confirm(&mut grantor, 1, 2);
     ask(&mut grantor, request(1, 1), 700).unwrap(); // may last until 1500
     grantor.on(GrantorEvent::Members(members(2)), ms(701));
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1501 + 235)), []);
-    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1501 + 236)).len(), 1);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1501 + 263)), []);
+    assert_eq!(grantor.on(GrantorEvent::Tick, ms(1501 + 264)).len(), 1);
 }
 
 #[test]

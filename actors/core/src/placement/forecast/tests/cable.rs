@@ -185,8 +185,8 @@ fn the_last_path_of_a_server_takes_the_server_along() {
             "    0 the cable of kiki to lan is cut",
             "    0 the cable of kiki to cross is cut",
             "    0 kiki is lost",
-            " 1036 the lease of kiki has ended for certain: it is gone",
-            " 1036 lala gets web",
+            " 1064 the lease of kiki has ended for certain: it is gone",
+            " 1064 lala gets web",
         ]
     );
 }
