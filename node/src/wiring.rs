@@ -79,6 +79,8 @@ pub fn run(data: &Path, run: &Path) -> ExitCode {
     }
     // The synchronisation service shares this process: it must be scheduled when others are busy.
     let locked = scheduling::keep_touched_memory();
+    // Before the first of the threads that inherit this one's share, which whoever starts Tasuki chose.
+    scheduling::thread_in_time();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .on_thread_start(|| {

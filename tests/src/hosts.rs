@@ -54,6 +54,8 @@ pub struct Make {
     /// Another service than the demonstration one: its command line, to which the floating address is
     /// added.
     pub service: Option<String>,
+    /// The nice value that guards are started with.
+    pub nice: i32,
 }
 
 /// The groups of a cluster.
@@ -73,7 +75,7 @@ impl Make {
     pub fn with_detect(detect: Duration) -> io::Result<Self> {
         let (servers, groups) = (SERVERS.len(), Groups::One);
         let (cluster, group) = (String::new(), String::new());
-        Ok(Self { detect, program: program()?, servers, groups, cluster, group, service: None })
+        Ok(Self { detect, program: program()?, servers, groups, cluster, group, service: None, nice: 0 })
     }
 }
 
@@ -329,7 +331,8 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
     /// When the server is off.
     pub fn start_guard(&self, server: usize) -> io::Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log(server))?;
-        let mut command = self.lab.command(server, &self.make.program)?;
+        let mut command = self.lab.command(server, "nice")?;
+        command.args(["-n", &self.make.nice.to_string()]).arg(&self.make.program);
         command.arg("--data").arg(self.data(server)).args(["guard", "--no-power", "--run"]);
         command.arg(self.lab.run_dir(server));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -3,19 +3,25 @@
 //!
 //! The guard, one thread that waits for nobody, has real-time priority. The node's threads must not:
 //! the store spins on locks that threads of ordinary priority hold, and a real-time thread that
-//! spins on every core keeps them from ever letting go.
+//! spins on every core keeps them from ever letting go. They have a nice value, which Linux compares
+//! only within one session where it groups tasks by session (`sched_autogroup`): so the session gets
+//! the same, if it is the guard's own.
+
+use std::{fs, io};
 
 use nix::{
     sys::{
         mman::{MlockAllFlags, mlockall},
         resource::{Resource, getrlimit},
     },
-    unistd::geteuid,
+    unistd::{geteuid, getpid, getsid},
 };
 use rustix::process::setpriority_process;
 
 /// 28 times the weight of an ordinary thread.
 const THREAD_NICE: i32 = -15;
+/// Where the nice value of a process's session is, on kernels that have one.
+const SESSION_NICE: &str = "/proc/self/autogroup";
 
 /// What was permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +36,20 @@ pub struct Achieved {
 #[must_use]
 pub fn prefer_in_time() -> Achieved {
     Achieved { real_time: real_time(), locked_memory: lock_memory() }
+}
+
+/// Asks for a large share of the processor for the session that this process leads: whatever whole
+/// sessions run beside it, its threads go first. Programs that are started for resources have sessions
+/// of their own. Whoever leads no session (a guard that was started by hand) leaves it as it is.
+///
+/// # Errors
+/// When that is not permitted, or the kernel does not group tasks by session.
+pub fn session_in_time() -> io::Result<bool> {
+    let leads = getsid(None).is_ok_and(|session| session == getpid());
+    if leads {
+        fs::write(SESSION_NICE, THREAD_NICE.to_string())?;
+    }
+    Ok(leads)
 }
 
 /// Asks for a process with threads of its own: memory stays where it is once it was touched (a lock

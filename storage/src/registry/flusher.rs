@@ -16,6 +16,9 @@ use tokio::sync::oneshot;
 use super::{Flush, engine::Engine};
 use crate::{StoreError, error::copy_of, raft_types::Registry};
 
+/// The flusher's nice value: no entry is acknowledged, and no vote given, before it has been scheduled.
+const NICE: i32 = -15;
+
 /// Somebody whose writes wait for the disk.
 pub(crate) enum Waiter {
     Append(IOFlushed<Registry>),
@@ -48,7 +51,11 @@ impl Flusher {
         let syncing = Arc::clone(engine);
         thread::Builder::new()
             .name("registry-flush".to_owned())
-            .spawn(move || flush_groups(&syncing, &waiting))
+            .spawn(move || {
+                // As the threads that wait for it; as far as permitted.
+                drop(rustix::process::setpriority_process(None, NICE));
+                flush_groups(&syncing, &waiting);
+            })
             .map_err(|e| StoreError::io("start the flusher of", engine.dir(), e))?;
         Ok(Self::Grouped(queue))
     }

@@ -181,6 +181,9 @@ impl Guard {
 
     fn start(&mut self) {
         let achieved = scheduling::prefer_in_time();
+        if let Err(error) = scheduling::session_in_time() {
+            tracing::debug!(%error, "the session keeps its share of the processor");
+        }
         tracing::info!(
             confinement = self.hands.confinement.name(),
             real_time = achieved.real_time,

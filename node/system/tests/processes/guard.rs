@@ -50,6 +50,7 @@ pub const TESTS: &[Test] = &[
     ("r10_at_the_leases_end_recorded_addresses_are_dropped_and_no_others", addresses),
     ("asked_to_end_a_guard_lets_its_node_leave", leave),
     ("one_guard_a_data_folder", one_guard),
+    ("a_guard_that_leads_its_session_takes_a_larger_share_for_it_and_for_no_program", session_share),
 ];
 
 pub const BUDGET: Duration = Duration::from_millis(500);
@@ -338,6 +339,35 @@ fn leave() {
     assert!(guard.child.wait().unwrap().success());
     assert!(processes.iter().all(|process| process.open().is_none()));
     assert!(!guard.place.layout.node_process().exists());
+}
+
+/// The nice value of a process's session; `None` where the kernel has none.
+fn session_nice(pid: u32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/autogroup")).ok()?;
+    text.trim().rsplit_once("nice ")?.1.parse().ok()
+}
+
+fn session_share() {
+    let own = session_nice(std::process::id());
+    if own.is_none() || !nix::unistd::geteuid().is_root() {
+        return println!("skipped, because this kernel has no sched_autogroup, or this is not root");
+    }
+    let place = Place::new(false);
+    let mut leader = Command::new("setsid");
+    leader.arg(std::env::current_exe().unwrap());
+    let child = Guard::spawn_by(leader, &place, Stdio::inherit());
+    let guard = Guard { child, place };
+    guard.node();
+    assert_eq!(session_nice(guard.child.id()), Some(-15));
+    guard.renew(60_000);
+    for program in guard.start_program() {
+        assert_eq!(session_nice(program.pid.try_into().unwrap()), Some(0), "{program:?}");
+    }
+    drop(guard);
+    // Started by hand, it shares its session with others and leaves it as it is.
+    let guard = Guard::start(Place::new(false));
+    guard.node();
+    assert_eq!((session_nice(guard.child.id()), session_nice(std::process::id())), (own, own));
 }
 
 fn one_guard() {
