@@ -33,46 +33,65 @@ pub enum Planted {
     WishIsRelease,
     /// R14: the tie-break record does not bind the other server.
     ExpiringRecord,
-    /// R15: a server claims while the voters change.
+    /// R15: a server claims while the voters change, and the record is not narrowed before they do.
     ClaimInChange,
     /// R13: an old owner's word counts.
     NoEpoch,
+    /// R16: the end of the log is read first, and nothing is frozen before something is put behind it.
+    NoFreeze,
+    /// R17: a record that is not there is taken for "nobody has claimed".
+    BlankIsFree,
+    /// R17: the record and the log may have different numbers.
+    AnyNumber,
+    /// R19: a server that has exchanged nothing with the other one breaks a tie by a fence.
+    ColdTie,
+    /// R24: a record of another lineage counts.
+    AnyLineage,
 }
 
-/// All of them, with their names on the command line.
-pub const ALL: [(&str, Planted); 16] = [
-    ("R1", Planted::LeaseFromGrant),
-    ("R2", Planted::EmptyTable),
-    ("R3", Planted::OldDecisions),
-    ("R4", Planted::NotWithheld),
-    ("R4-barrier", Planted::NoBarrier),
-    ("R5", Planted::AnyIncarnation),
-    ("R6", Planted::NoLease),
-    ("R7", Planted::EarlyFarewell),
-    ("R8", Planted::Unhealthy),
-    ("R9", Planted::NoMargin),
-    ("R11", Planted::SelfMadeLeader),
-    ("R12", Planted::StaleReads),
-    ("R13", Planted::WishIsRelease),
-    ("R13-epoch", Planted::NoEpoch),
-    ("R14", Planted::ExpiringRecord),
-    ("R15", Planted::ClaimInChange),
+/// What is taken out at once, under its name on the command line. Where two rules stand in for each
+/// other, taking out one of them harms nothing; both together do.
+pub const ALL: [(&str, &[Planted]); 23] = [
+    ("R1", &[Planted::LeaseFromGrant]),
+    ("R2", &[Planted::EmptyTable]),
+    ("R3", &[Planted::OldDecisions]),
+    ("R4", &[Planted::NotWithheld, Planted::NoBarrier]),
+    ("R4-withheld", &[Planted::NotWithheld]),
+    ("R4-barrier", &[Planted::NoBarrier]),
+    ("R5", &[Planted::AnyIncarnation]),
+    ("R6", &[Planted::NoLease]),
+    ("R7", &[Planted::EarlyFarewell]),
+    ("R8", &[Planted::Unhealthy]),
+    ("R9", &[Planted::NoMargin]),
+    ("R11", &[Planted::SelfMadeLeader]),
+    ("R12", &[Planted::StaleReads]),
+    ("R13", &[Planted::WishIsRelease]),
+    ("R13-epoch", &[Planted::NoEpoch]),
+    ("R14", &[Planted::ExpiringRecord]),
+    ("R15+R17", &[Planted::ClaimInChange, Planted::AnyNumber]),
+    ("R15", &[Planted::ClaimInChange]),
+    ("R16", &[Planted::NoFreeze]),
+    ("R17", &[Planted::BlankIsFree]),
+    ("R17-number", &[Planted::AnyNumber]),
+    ("R19", &[Planted::ColdTie]),
+    ("R24", &[Planted::AnyLineage]),
 ];
 
 #[cfg(feature = "planted")]
-static SWITCH: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+static SWITCHES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
-/// Takes one rule out of this process.
+/// Takes these out of this process.
 #[cfg(feature = "planted")]
-pub fn plant(what: Planted) {
-    SWITCH.store(what as u8, std::sync::atomic::Ordering::Relaxed);
+pub fn plant(what: &[Planted]) {
+    let bits = what.iter().fold(0, |bits, one| bits | 1 << *one as u8);
+    SWITCHES.store(bits, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Whether this rule is taken out.
 #[cfg(feature = "planted")]
 #[must_use]
 pub fn is(what: Planted) -> bool {
-    SWITCH.load(std::sync::atomic::Ordering::Relaxed) == what as u8
+    SWITCHES.load(std::sync::atomic::Ordering::Relaxed) & 1 << what as u8 != 0
 }
 
 /// Whether this rule is taken out.

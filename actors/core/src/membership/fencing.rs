@@ -17,6 +17,7 @@ use crate::{
     config::{ClusterSettings, FenceKind},
     ids::{FenceName, Incarnation, RaftId, ServerName},
     membership::tie_break::OwnLog,
+    planted::{self, Planted},
     registry::{
         State,
         fencing::{Fencing, FencingState},
@@ -281,7 +282,7 @@ pub fn may_break_tie(own: &OwnLog, peer: RaftId, replicated_in_this_boot: bool) 
     if own.configs != [BTreeSet::from([own.me, peer])] {
         return Err(Unfit::NotThePair);
     }
-    if replicated_in_this_boot { Ok(()) } else { Err(Unfit::NotInThisBoot) }
+    if replicated_in_this_boot || planted::is(Planted::ColdTie) { Ok(()) } else { Err(Unfit::NotInThisBoot) }
 }
 
 /// The levels that may break a tie of two: in each, some device proves that the server is off. A

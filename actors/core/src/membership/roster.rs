@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use super::tie_break::{Mode, Record};
 use crate::{
     ids::{Lineage, RaftId},
+    planted::{self, Planted},
     registry::fencing::TieBreakNote,
 };
 
@@ -182,6 +183,9 @@ fn with_record(
     if due {
         let three = input.configs.iter().any(|config| config.len() > 2) || input.wanted.len() > 2;
         let mode = if three { Mode::Majority } else { Mode::Sole(input.me) };
+        if planted::is(Planted::ClaimInChange) {
+            return Ok(Some(vote(input, input.wanted, Some(record))));
+        }
         if settled && record.mode == mode {
             return Ok(Some(vote(input, input.wanted, Some(record))));
         }

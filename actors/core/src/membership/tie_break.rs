@@ -111,6 +111,10 @@ pub enum Refusal {
 /// # Errors
 /// Why not.
 pub fn claim(record: Option<&Record>, own: &OwnLog) -> Result<Record, Refusal> {
+    if record.is_none() && planted::is(Planted::BlankIsFree) {
+        let number = own.number + 1;
+        return Ok(Record { lineage: own.lineage.clone(), number, mode: Mode::Sole(own.me) });
+    }
     let record = belonging(record, own)?;
     match record.mode {
         Mode::Majority => Err(Refusal::MajorityDecides),
@@ -124,7 +128,7 @@ pub fn claim(record: Option<&Record>, own: &OwnLog) -> Result<Record, Refusal> {
             if own.me != a && own.me != b {
                 return Err(Refusal::NotNamed);
             }
-            if own.number != record.number {
+            if own.number != record.number && !planted::is(Planted::AnyNumber) {
                 return Err(Refusal::OtherNumber { record: record.number, log: own.number });
             }
             if own.configs != [BTreeSet::from([a, b])] && !planted::is(Planted::ClaimInChange) {
@@ -155,7 +159,8 @@ pub fn may_elect(record: Option<&Record>, own: &OwnLog) -> Result<(), Refusal> {
 
 fn belonging<'a>(record: Option<&'a Record>, own: &OwnLog) -> Result<&'a Record, Refusal> {
     let record = record.ok_or(Refusal::Blank)?;
-    if record.lineage == own.lineage { Ok(record) } else { Err(Refusal::Foreign) }
+    let ours = record.lineage == own.lineage || planted::is(Planted::AnyLineage);
+    if ours { Ok(record) } else { Err(Refusal::Foreign) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@
 //! server acknowledges nothing of an older leader, and only then, behind everything that its log
 //! has, the membership.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use openraft::{
     Membership, ServerState,
@@ -17,8 +20,9 @@ use openraft::{
 use tasuki_core::{
     ids::{Lineage, RaftId},
     membership::{alone::in_every_quorum, tie_break::OwnLog},
+    planted::{self, Planted},
 };
-use tasuki_storage::raft_types::{Entry, LogId, Member, Vote};
+use tasuki_storage::raft_types::{Entry, LogId, Member, StoredMembership, Vote};
 
 use super::{
     door::{Voters, configs_of, number_of},
@@ -27,6 +31,9 @@ use super::{
 
 /// The leader that the tie-break elects. Raft ids of servers begin with one.
 const VIRTUAL: u64 = 0;
+/// The last entry of a log, and the last membership in it.
+pub type LogEnd = (Option<LogId>, Arc<StoredMembership>);
+
 /// Between freezing and appending another leader may come up; not often.
 const TRIES: u32 = 10;
 
@@ -93,8 +100,22 @@ impl RaftNode {
     async fn freeze(&self) -> Result<Option<Vote>, String> {
         let term = self.raft.with_raft_state(|state| state.vote_ref().leader_id().term).await;
         let vote = Vote::new_committed(term.map_err(|error| error.to_string())? + 1, VIRTUAL);
+        if planted::is(Planted::NoFreeze) {
+            return Ok(Some(vote));
+        }
         let accepted = self.append(vote, None, Vec::new()).await?;
         Ok(accepted.then_some(vote))
+    }
+
+    /// The end of this server's log, as of now.
+    ///
+    /// # Errors
+    /// When Raft has stopped.
+    pub async fn log_end(&self) -> Result<LogEnd, String> {
+        let end = self.raft.with_raft_state(|state| {
+            (state.log_ids.last().copied(), state.membership_state.effective().clone())
+        });
+        end.await.map_err(|error| error.to_string())
     }
 
     async fn append(&self, vote: Vote, after: Option<LogId>, entries: Vec<Entry>) -> Result<bool, String> {
@@ -110,10 +131,17 @@ impl RaftNode {
     /// still be (R19): the hold ends when the other is heard, and one that was heard after it was
     /// fenced may itself break the tie later.
     ///
+    /// `too_early` is the end of the log as a planted fault has read it before; none otherwise.
+    ///
     /// # Errors
     /// When this server is not in every quorum of the last voters in its log, the other was heard
     /// again, or Raft has stopped.
-    pub async fn go_on_alone(&self, least: u64, has_record: bool) -> Result<u64, String> {
+    pub async fn go_on_alone(
+        &self,
+        least: u64,
+        has_record: bool,
+        too_early: Option<LogEnd>,
+    ) -> Result<u64, String> {
         let me = self.id;
         for _ in 0..TRIES {
             let Some(vote) = self.freeze().await? else { continue };
@@ -121,13 +149,10 @@ impl RaftNode {
                 return Err("the other server is heard again".into());
             }
             // Only now: nothing can be appended any more but by a still newer leader.
-            let last = self
-                .raft
-                .with_raft_state(|state| {
-                    (state.log_ids.last().copied(), state.membership_state.effective().clone())
-                })
-                .await;
-            let (last, membership) = last.map_err(|error| error.to_string())?;
+            let (last, membership) = match &too_early {
+                Some(end) => end.clone(),
+                None => self.log_end().await?,
+            };
             let same = has_record || number_of(&membership) + 1 == least;
             if !same || !in_every_quorum(me, &configs_of(&membership)) {
                 return Err("the voters have changed meanwhile".into());

@@ -1,7 +1,7 @@
 //! The cluster registry: Raft, its members, and this server's own place in it.
 
 mod door;
-mod forge;
+pub mod forge;
 pub mod members_actor;
 pub mod network;
 pub mod presence_actor;

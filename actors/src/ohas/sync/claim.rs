@@ -10,13 +10,14 @@ use tasuki_core::{
         fencing::may_break_tie,
         tie_break::{Mode, OwnLog, Refusal, claim},
     },
+    planted::{self, Planted},
     registry::{Author, Command},
 };
 
 use super::fencing_actor::fence_now;
 use crate::{
     context::Context,
-    ohas::registry::{raft_node::RaftNode, register},
+    ohas::registry::{forge::LogEnd, raft_node::RaftNode, register},
     ports::Swap,
     propose::propose,
 };
@@ -69,6 +70,10 @@ impl Claim {
         if other_of_two(&own).is_none() {
             return Err("the voters have changed meanwhile".into());
         }
+        let too_early = match planted::is(Planted::NoFreeze) {
+            true => Some(self.raft.log_end().await?),
+            false => None,
+        };
         let record = register::read(&self.context, &place).await.map_err(|error| error.to_string())?;
         let next = match claim(record.as_ref(), &own) {
             Ok(next) => next,
@@ -86,7 +91,8 @@ impl Claim {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        self.go_on(next.number, true, &format!("the record at {name} says so ({next})")).await
+        let why = format!("the record at {name} says so ({next})");
+        self.go_on(next.number, true, too_early, &why).await
     }
 
     /// R19.
@@ -99,7 +105,7 @@ impl Claim {
         let devices = by.iter().map(FenceName::as_str).collect::<Vec<_>>().join(" and ");
         self.unchanged()?;
         let why = format!("{} is off: {devices} confirmed it", self.other);
-        self.go_on(self.own.number + 1, false, &why).await?;
+        self.go_on(self.own.number + 1, false, None, &why).await?;
         // In the registry afterwards: nobody waits for a lease of a server that is off (R13).
         let (context, server) = (self.context.clone(), self.other.clone());
         tokio::spawn(async move { record_fence(&context, server, by).await });
@@ -119,7 +125,7 @@ impl Claim {
         self.unchanged()?;
         let text = "all addresses of the tie-break answer. The other server may go on too: this tie-break \
                     cannot tell";
-        self.go_on(self.own.number + 1, false, text).await
+        self.go_on(self.own.number + 1, false, None, text).await
     }
 
     /// R19: what has no memory breaks a tie only for one that has exchanged entries with the other
@@ -151,8 +157,14 @@ impl Claim {
         format!("TSK-1780: {refusal}")
     }
 
-    async fn go_on(&self, number: u64, has_record: bool, why: &str) -> Result<(), String> {
-        let number = self.raft.go_on_alone(number, has_record).await?;
+    async fn go_on(
+        &self,
+        number: u64,
+        has_record: bool,
+        too_early: Option<LogEnd>,
+        why: &str,
+    ) -> Result<(), String> {
+        let number = self.raft.go_on_alone(number, has_record, too_early).await?;
         let me = self.context.me();
         let text = format!("{me} goes on without {} (membership {number}): {why}", self.other);
         self.context.tell("tie-break-won", "cluster", text);

@@ -19,6 +19,7 @@ use tasuki_core::{
         lease::{Grant, Grantor, GrantorAction, GrantorEvent, Holder, HolderAction, HolderEvent, Request},
         view::{GossipState, PeerView},
     },
+    planted::{self, Planted},
     reason::Reason,
     registry::{Author, Command, Key},
     time::Timestamp,
@@ -206,8 +207,12 @@ impl State {
         });
         let members: BTreeMap<ServerName, Incarnation> = up.collect();
         // R5: our own incarnation asks once the registry knows it, and while it has it as up.
-        let mine = *self.context.incarnation.borrow();
-        if mine.0 > 0 && members.get(self.context.me()) == Some(&mine) {
+        let mut mine = *self.context.incarnation.borrow();
+        let early = planted::is(Planted::AnyIncarnation);
+        if early {
+            mine = mine.max(self.context.options.incarnation);
+        }
+        if early || mine.0 > 0 && members.get(self.context.me()) == Some(&mine) {
             self.hold(me, HolderEvent::Registered(mine));
         }
         self.lead(me, GrantorEvent::Fences(Fences::of(&registry)));
