@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".tasuki.v1.PeerRequest")
         .bytes(".tasuki.v1.PeerReply")
         .bytes(".tasuki.v1.SnapshotChunk")
+        .bytes(".tasuki.v1.MirrorFrame")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -24,6 +24,8 @@ pub struct VolumeOrder {
     pub config: MirrorDiskConfig,
     /// This server.
     pub server: ServerName,
+    /// Where it answers primaries, on the mirror network.
+    pub at: Vec<SocketAddr>,
     /// The registry's lineage: frames and management areas of others are refused (R24).
     pub lineage: Lineage,
     /// The registry has no facts of the volume yet, or does not count on this server's copy: a blank
@@ -231,8 +233,10 @@ pub trait VolumePath: Send + Sync + 'static {
     fn connect(&self, peer: &ServerName, at: &[SocketAddr], epoch: Epoch);
     /// Ends the stream, and calls no more.
     fn disconnect(&self, peer: &ServerName);
-    /// Returns when every write that is answered from now on is treated so.
-    async fn set_peer(&self, peer: &ServerName, mode: PeerMode);
+    /// Returns when every write that is answered from now on is treated so. False: it is not, because
+    /// the stream has ended (`PeerLost` follows); a peer is required only while its stream stands and
+    /// nothing is missing there. After each `PeerMet` a peer is sent nothing before this is called.
+    async fn set_peer(&self, peer: &ServerName, mode: PeerMode) -> bool;
     /// Begins a resync (R30).
     fn start_resync(&self, peer: &ServerName, full: bool, save: bool);
     /// Lets it rest or go on.
