@@ -16,6 +16,8 @@ pub struct DirtyMap {
     /// Pages in which a bit was set since they were last kept: until then the activity log must name
     /// what they name (R29).
     set: BTreeSet<u32>,
+    /// Pages that are being written.
+    keeping: BTreeSet<u32>,
     /// Pages in which bits were only cleared: an older page on the disk names too much, which costs
     /// time and nothing else.
     cleared: BTreeSet<u32>,
@@ -26,7 +28,14 @@ impl DirtyMap {
     #[must_use]
     pub fn new(extents: u64) -> Self {
         let words = usize::try_from(extents.div_ceil(WORD)).unwrap_or(usize::MAX);
-        Self { extents, words: vec![0; words], count: 0, set: BTreeSet::new(), cleared: BTreeSet::new() }
+        Self {
+            extents,
+            words: vec![0; words],
+            count: 0,
+            set: BTreeSet::new(),
+            keeping: BTreeSet::new(),
+            cleared: BTreeSet::new(),
+        }
     }
 
     /// A map as it was kept; bits past the end are ignored.
@@ -150,10 +159,12 @@ impl DirtyMap {
             return true;
         }
         let page = |extent: u64| u32::try_from(extent / MAP_PAGE_BITS).unwrap_or(u32::MAX);
-        self.set.range(page(first)..=page(end - 1)).next().is_none()
+        let pages = page(first)..=page(end - 1);
+        let none = |of: &BTreeSet<u32>| of.range(pages.clone()).next().is_none();
+        none(&self.set) && none(&self.keeping)
     }
 
-    /// The bits of a page, to be kept; [`Self::kept`] follows when they are.
+    /// The bits of a page.
     #[must_use]
     pub fn page(&self, page: u32) -> &[u64] {
         let words = (MAP_PAGE_BITS / WORD) as usize;
@@ -161,15 +172,22 @@ impl DirtyMap {
         &self.words[first..(first + words).min(self.words.len())]
     }
 
-    /// A page is about to be written as it is now. What changes in it from here on marks it again; when
-    /// the writing fails, [`Self::not_kept`] follows.
-    pub fn kept(&mut self, page: u32) {
-        self.set.remove(&page);
+    /// A page is about to be written as it is now; [`Self::kept`] or [`Self::not_kept`] follows. A bit
+    /// that is set meanwhile is not in it.
+    pub fn keep(&mut self, page: u32) {
         self.cleared.remove(&page);
+        self.set.remove(&page);
+        self.keeping.insert(page);
     }
 
-    /// A page could not be written after all.
+    /// It is on the disk.
+    pub fn kept(&mut self, page: u32) {
+        self.keeping.remove(&page);
+    }
+
+    /// It could not be written.
     pub fn not_kept(&mut self, page: u32) {
+        self.keeping.remove(&page);
         self.set.insert(page);
     }
 }
@@ -233,11 +251,17 @@ mod tests {
         assert_eq!(map.pages_set(), [0, 1]);
         assert!(!map.is_kept(0, 1) && !map.is_kept(MAP_PAGE_BITS + 5, MAP_PAGE_BITS + 6));
         assert!(map.is_kept(2 * MAP_PAGE_BITS, 3 * MAP_PAGE_BITS));
+        map.keep(0);
+        assert!(!map.is_kept(0, 1), "it is being written");
         map.kept(0);
         assert!(map.is_kept(0, MAP_PAGE_BITS) && !map.is_kept(0, MAP_PAGE_BITS + 1));
         assert_eq!(map.page(0)[(MAP_PAGE_BITS / WORD) as usize - 1], 1 << 63);
         map.clear(0, MAP_PAGE_BITS);
         assert!(map.is_kept(0, MAP_PAGE_BITS), "what is cleared need not be kept at once");
         assert_eq!(map.pages_changed(), [0, 1]);
+        map.keep(1);
+        map.set(MAP_PAGE_BITS + 9, MAP_PAGE_BITS + 10);
+        map.kept(1);
+        assert!(!map.is_kept(MAP_PAGE_BITS + 9, MAP_PAGE_BITS + 10), "it was set after the page was taken");
     }
 }
