@@ -6,6 +6,7 @@
 //! | [`registry`] | the Raft log, the vote and the snapshots; opened with [`registry::open`] |
 //! | [`journal`] | the last decisions with their inputs, for `explain` and replay |
 //! | [`votes`] | voting files on shared storage: disk beats, and the tie-break record of two servers |
+//! | [`volume`] | what a server keeps of a mirrored volume: data area and management area |
 //! | [`memory`] | the twin of the log that lives in memory, for tests and simulations |
 //! | [`any_log`] | either of the two logs, as Raft takes it |
 //! | [`raft_types`] | the types that Raft is instantiated with |
@@ -21,6 +22,7 @@ pub mod journal;
 pub mod memory;
 pub mod raft_types;
 pub mod registry;
+pub mod volume;
 pub mod votes;
 
 pub use any_log::OpenStore;
