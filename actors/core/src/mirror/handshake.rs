@@ -149,23 +149,38 @@ pub fn answer(
     Ok(())
 }
 
-/// What a primary does with a peer that has let it in. `differing`: the extents that the primary's
-/// own dirty map for this peer and its activity log name. `good`: the registry has the peer among the
-/// good copies.
+/// A peer has let a primary in.
+#[derive(Clone, Copy, Debug)]
+pub struct Meeting<'a> {
+    /// The primary's copy.
+    pub own: &'a LocalCopy,
+    /// The extents that the primary's own dirty map for this peer and its activity log name.
+    pub differing: u64,
+    /// The registry has the peer among the good copies.
+    pub good: bool,
+    /// The registry says that nobody recorded all that the peer may lack.
+    pub compare: bool,
+    /// What the peer answered.
+    pub welcome: &'a Welcome,
+}
+
+/// What a primary does with a peer that has let it in.
 #[must_use]
-pub fn course(own: &LocalCopy, differing: u64, good: bool, welcome: &Welcome) -> Course {
+pub fn course(meeting: &Meeting<'_>) -> Course {
+    let Meeting { own, differing, good, compare, welcome } = *meeting;
     let peer = &welcome.copy;
     match own.history.compare(&peer.history) {
         Compared::Diverged => return Course::Diverged,
         Compared::Behind => return Course::PeerIsNewer,
         Compared::Same | Compared::Ahead => {}
     }
-    if peer.history.0.is_empty() && !good {
-        return Course::Resync { full: true };
-    }
-    let whole = peer.disk != DiskState::Inconsistent;
-    if good && whole && differing == 0 && welcome.differing == 0 {
+    // A copy that is in step hears of each generation before the next one begins. One that is further
+    // behind, and good all the same, is not the one that was in step.
+    let near = peer.history.generation().next() >= own.history.generation();
+    let equal = good && near && !compare && peer.disk != DiskState::Inconsistent;
+    if equal && differing == 0 && welcome.differing == 0 {
         return Course::InStep;
     }
-    Course::Resync { full: false }
+    let full = compare || peer.history.0.is_empty() || good && !near;
+    Course::Resync { full }
 }

@@ -47,11 +47,16 @@ impl History {
         self.0.drain(..surplus);
     }
 
-    /// How this one stands to `other`. One that has no steps is a copy that was never used.
+    /// How this one stands to `other`. One that has no steps is a copy that was never used. Generations
+    /// come from one registry, so that a number says all; two copies in step may have heard of the last
+    /// one from different servers.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Compared {
-        let has = |history: &Self, step: &HistoryStep| history.0.contains(step);
-        match (self.0.last(), other.0.last()) {
+        let has = |history: &Self, generation: Generation| {
+            history.0.iter().any(|step| step.generation == generation)
+        };
+        let last = |history: &Self| history.0.last().map(|step| step.generation);
+        match (last(self), last(other)) {
             (None, None) => Compared::Same,
             (Some(_), None) => Compared::Ahead,
             (None, Some(_)) => Compared::Behind,

@@ -10,7 +10,8 @@
 //! | `handshake` | whether two copies may talk, and what a resync has to copy | plan |
 //! | `history` | same, ahead, behind or diverged | data |
 //! | `dirty_map`, `activity` | which extents differ, which may | data |
-//! | `resync` | which extents next, and how fast | machine |
+//! | `resync` | how fast, and how long yet | machine |
+//! | `lapse` | rules that the tests take out | |
 //! | `geometry` | how a volume is divided | data |
 
 pub mod activity;
@@ -18,6 +19,8 @@ pub mod dirty_map;
 pub mod geometry;
 pub mod handshake;
 pub mod history;
+pub(crate) mod lapse;
+pub mod resync;
 pub mod state;
 mod words;
 

@@ -8,371 +8,232 @@
 //! ```
 //!
 //! One such machine runs on each server that has a copy. A secondary needs no decision of its own but
-//! [`super::handshake::answer`]; the machine of a secondary follows the registry and says how the copy is.
-//! The data path never waits for the machine: a write whose peer is [`PeerMode::Required`] and away is
-//! simply not answered until the machine has changed the mode (R26, R32).
+//! [`super::handshake::answer`]; its machine is closed and only follows the registry. The data path never
+//! waits for the machine: a write whose peer is [`PeerMode::Required`] and away is simply not answered
+//! until the machine has changed the mode (R26, R32).
+//!
+//! The machine compares, after each event, what is with what should be, and asks for the next step:
+//!
+//! | file | what |
+//! |---|---|
+//! | `opening` | the facts, the epoch, and when the device may come up (R28) |
+//! | `peers` | each peer: met, in step, to be copied to, lost |
+//! | `proposals` | what to commit, and what counts while nobody knows whether it is (R25, R26) |
+//! | `disk` | the own disk fails (R27) |
+//! | `closing` | the way back |
+//!
+//! Registry events are the truth: a proposal is settled once facts newer than those it was decided on
+//! are known here, whatever was said of its outcome. By then it is in them, or is refused (R25).
+
+mod closing;
+mod disk;
+mod opening;
+mod peers;
+mod proposals;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
-use super::handshake::{LocalCopy, Unwelcome, Welcome};
-use crate::{
-    ids::{Epoch, Generation, GroupName, Revision, ServerName, VolumeName},
-    registry::mirror::{Volume, VolumeCommand},
+pub use self::words::{Action, Event, NotPromoted, Note, Outcome, PeerMode, Rules, Wake, Wish};
+use self::{
+    disk::OwnDisk,
+    opening::Tenure,
+    peers::Peer,
+    proposals::{Answer, Asked},
 };
-
-/// What the data path does about one peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PeerMode {
-    /// The peer's copy is out of the good ones: writes are answered without it, and recorded in its
-    /// dirty map.
-    #[default]
-    Absent,
-    /// As `Absent`, but while the stream stands writes go there too and are answered when both have
-    /// them: a resync is under way.
-    Syncing,
-    /// Writes and flushes are answered only when the peer has them too; without a stream they wait.
-    Required,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The registry as applied here: the volume's facts with their revision (`None`: there are none
-    /// yet), and who owns its group under which epoch.
-    Registry {
-        /// The facts.
-        volume: Option<(Volume, Revision)>,
-        /// The group's owner and epoch.
-        owner: Option<(ServerName, Epoch)>,
-    },
-    /// The resource is being started here, under this ownership of its group.
-    Promote {
-        /// The group's epoch.
-        group_epoch: Epoch,
-    },
-    /// The resource is being stopped here: nothing uses the device any more.
-    Demote,
-    /// `StoreEpoch` is done: from here on nothing of an older epoch is accepted (R31).
-    EpochStored,
-    /// A peer has let this primary in.
-    PeerMet {
-        /// Its answer.
-        welcome: Welcome,
-        /// The extents that the own dirty map for it and the own activity log name.
-        differing: u64,
-    },
-    /// A peer has refused this primary.
-    PeerRefused {
-        /// Who.
-        peer: ServerName,
-        /// Why.
-        why: Unwelcome,
-    },
-    /// The stream to a peer has ended, or could not be opened.
-    PeerLost {
-        /// Who.
-        peer: ServerName,
-        /// Why.
-        why: String,
-    },
-    /// What became of a command.
-    Outcome {
-        /// Which.
-        command: VolumeCommand,
-        /// What.
-        outcome: Outcome,
-    },
-    /// `SetPeer` has taken effect for every write that will be answered from now on.
-    PeerSet {
-        /// Which peer.
-        peer: ServerName,
-        /// How.
-        mode: PeerMode,
-    },
-    /// `StoreCopy` is done.
-    CopyStored,
-    /// Everything that a resync had to copy is on the peer's disk, flushed, and both sides' maps are
-    /// empty for it.
-    Synced {
-        /// Which peer.
-        peer: ServerName,
-    },
-    /// The own disk has failed.
-    DiskFailed {
-        /// How.
-        why: String,
-    },
-    /// A peer says that its disk has failed. Its stream ends with it.
-    PeerDiskFailed {
-        /// Which peer.
-        peer: ServerName,
-        /// How.
-        why: String,
-    },
-    /// A peer is slower than the policy allows.
-    PeerSlow {
-        /// Which peer.
-        peer: ServerName,
-    },
-    /// `Attach` is done: the device is there.
-    Attached,
-    /// `Attach` has failed.
-    AttachFailed {
-        /// Why.
-        why: String,
-    },
-    /// `Detach` is done: device and export are away, what was in flight is answered.
-    Detached,
-    /// An operator's word.
-    Wish(Wish),
-    /// The time that was asked for with `Wake` has come.
-    Woken(Wake),
-}
-
-/// What an operator asks a primary for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wish {
-    /// Copy to this peer again: what differs, or all of it. `discard`: also where the peer's data
-    /// diverged; what only it has is saved aside on it first.
-    Rebuild {
-        /// Which.
-        peer: ServerName,
-        /// All of it.
-        full: bool,
-        /// Also over data that this copy lacks.
-        discard: bool,
-    },
-    /// Let the resync rest.
-    Pause,
-    /// Let it go on.
-    Resume,
-    /// End the resync; the peer stays out.
-    Cancel,
-}
-
-/// What becomes of a proposal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was accepted, with this revision.
-    Accepted(Revision),
-    /// It was refused: nothing changed by it.
-    Refused,
-    /// Not known: it may be applied later (R13). The registry, read again, tells.
-    Unclear,
-}
-
-/// What the machine waits for with a time limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wake {
-    /// The peers have had their time to answer an opening.
-    Meet,
-    /// Propose again what had no clear outcome.
-    Again,
-    /// A lost peer had its time to come back before it is put out.
-    Patience,
-}
-
-/// What to do, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// End every stream of an older epoch, then keep this epoch durably; `EpochStored` follows (R31).
-    StoreEpoch(Epoch),
-    /// Keep this durably: the copy is of a new generation. `CopyStored` follows.
-    StoreStep {
-        /// The generation.
-        generation: Generation,
-        /// Who goes on alone with it.
-        by: ServerName,
-    },
-    /// Call a peer, again and again, until `Disconnect`; each try ends in `PeerMet`, `PeerRefused` or
-    /// `PeerLost`.
-    Connect {
-        /// Which peer.
-        peer: ServerName,
-        /// Under which epoch.
-        epoch: Epoch,
-    },
-    /// End the stream, and call no more.
-    Disconnect {
-        /// Which peer.
-        peer: ServerName,
-    },
-    /// How writes treat a peer from now on; `PeerSet` follows.
-    SetPeer {
-        /// Which peer.
-        peer: ServerName,
-        /// How.
-        mode: PeerMode,
-    },
-    /// Propose this. The proposal reads the volume at `read` (R12). `Outcome` follows.
-    Propose {
-        /// What.
-        command: VolumeCommand,
-        /// The revision of the facts that it was decided on; `None` where there are none.
-        read: Option<Revision>,
-    },
-    /// Copy to a peer what either side's maps and logs name, or all; the target notes `Inconsistent`
-    /// durably before the first block (R30). `Synced` follows, unless it is stopped.
-    StartResync {
-        /// Which peer.
-        peer: ServerName,
-        /// All of it.
-        full: bool,
-        /// The target saves what it has in those extents aside first.
-        save: bool,
-    },
-    /// Let the resync rest, or go on.
-    PauseResync {
-        /// Which peer.
-        peer: ServerName,
-        /// Rest.
-        rest: bool,
-    },
-    /// End the resync; its maps stay.
-    StopResync {
-        /// Which peer.
-        peer: ServerName,
-    },
-    /// Reads and writes may begin: bring export and device up. `Attached` follows.
-    Attach,
-    /// Take device and export away; `Detached` follows.
-    Detach,
-    /// Go on without the own disk, through this peer (R27).
-    GoDiskless {
-        /// Which peer.
-        through: ServerName,
-    },
-    /// Fail what is in flight and what comes, with an error (R34).
-    FailIo,
-    /// The promotion has ended: with the device, or why not.
-    Promoted(Result<(), NotPromoted>),
-    /// The demotion has ended.
-    Demoted,
-    /// Come back with `Woken` after so long a time as the settings say.
-    Wake(Wake),
-    /// Something for the alert log.
-    Tell(Note),
-}
-
-/// Why a volume was not opened here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum NotPromoted {
-    /// The copy is not among the good ones (T2, C20).
-    #[error("the copy of {volume} on this server is not up to date; good copies are on {}", list(good))]
-    NotGood {
-        /// Which volume.
-        volume: VolumeName,
-        /// Where it is good.
-        good: BTreeSet<ServerName>,
-    },
-    /// A resync into it has begun and not ended.
-    #[error("the copy of {0} on this server is half written: a resync into it did not end")]
-    Inconsistent(VolumeName),
-    /// The copy's own record says that it is older than the registry knows.
-    #[error("the copy of {volume} on this server is of generation {own}, but generation {known} is known")]
-    Older {
-        /// Which volume.
-        volume: VolumeName,
-        /// The copy's.
-        own: Generation,
-        /// The registry's.
-        known: Generation,
-    },
-    /// The disk has failed or is away.
-    #[error("the disk of {0} on this server cannot be used: {1}")]
-    NoDisk(VolumeName, String),
-    /// The size of the data area changed.
-    #[error("the data area of {volume} has {found} bytes here, but the volume has {size}")]
-    OtherSize {
-        /// Which volume.
-        volume: VolumeName,
-        /// What was found.
-        found: u64,
-        /// The volume's.
-        size: u64,
-    },
-    /// The group's ownership has moved on.
-    #[error("the group {0} is no longer owned under that epoch")]
-    NotOwner(GroupName),
-    /// A peer that is among the good copies has newer data than this one, or data that it lacks.
-    #[error("the copy of {volume} on {peer} has data that this one lacks")]
-    PeerIsNewer {
-        /// Which volume.
-        volume: VolumeName,
-        /// Whose.
-        peer: ServerName,
-    },
-    /// The device could not be made.
-    #[error("the device of {0} could not be made: {1}")]
-    NoDevice(VolumeName, String),
-    /// It was demoted before it was open.
-    #[error("it was stopped before it was open")]
-    Stopped,
-}
-
-fn list(servers: &BTreeSet<ServerName>) -> String {
-    let names: Vec<&str> = servers.iter().map(ServerName::as_str).collect();
-    if names.is_empty() { "no server".to_owned() } else { names.join(", ") }
-}
-
-/// Something that operators want to know of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Note {
-    /// Writes wait: a peer is away and not yet put out.
-    Frozen(ServerName),
-    /// They go on without it.
-    Alone(ServerName),
-    /// A peer is in step again.
-    InStep(ServerName),
-    /// A resync begins.
-    Resync {
-        /// To whom.
-        peer: ServerName,
-        /// All of it.
-        full: bool,
-    },
-    /// Both have data that the other lacks.
-    Diverged(ServerName),
-    /// A peer refuses.
-    Refused(ServerName, Unwelcome),
-    /// The own disk has failed.
-    DiskFailed(String),
-    /// A peer's disk has failed.
-    PeerDiskFailed(ServerName, String),
-    /// A peer was put out because it was slow.
-    TooSlow(ServerName),
-}
-
-/// How a volume's settings bear on the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// The volume.
-    pub volume: VolumeName,
-    /// The group it belongs to.
-    pub group: GroupName,
-    /// This server.
-    pub me: ServerName,
-    /// The other servers with a copy.
-    pub peers: BTreeSet<ServerName>,
-    /// At the first opening, all copies are known to be equal.
-    pub known_equal: bool,
-    /// A copy that comes back is resynced by itself; otherwise an operator says so.
-    pub automatic: bool,
-    /// Without the own disk it goes on through a peer; otherwise its I/O fails and the group moves.
-    pub diskless: bool,
-}
+use super::{DiskState, geometry::Geometry, handshake::LocalCopy};
+use crate::{
+    ids::{Epoch, Generation, Revision, ServerName},
+    registry::mirror::Volume,
+};
 
 /// The machine.
 #[derive(Clone, Debug)]
 pub struct Mirror {
     /// The settings.
     pub rules: Rules,
-    /// The own copy, as last known.
+    /// The own copy, as its management area describes it. Given anew before each `Promote`: as a
+    /// secondary it may have become another one.
     pub own: Option<LocalCopy>,
-    /// How writes treat each peer.
-    pub modes: BTreeMap<ServerName, PeerMode>,
+    /// Peers that are known to be down: an opening puts them out with its own entry, and does not wait
+    /// for them. Given anew before each `Promote`; nothing unsafe follows if it is wrong.
+    pub away: BTreeSet<ServerName>,
+    facts: Option<(Volume, Revision)>,
+    /// Who owns the group, under which epoch.
+    owner: Option<(ServerName, Epoch)>,
+    /// From `Promote` until everything is put away again.
+    tenure: Option<Tenure>,
+    peers: BTreeMap<ServerName, Peer>,
+    /// The proposal that waits for its outcome (R26): there is never a second one.
+    asked: Option<Asked>,
+    /// Copies for which "UpToDate" was proposed, on facts of which revision: until newer facts are
+    /// known they count as good (R26).
+    claimed: BTreeMap<ServerName, Revision>,
+    /// The generation that is being stored.
+    storing: Option<Generation>,
+    disk: OwnDisk,
+    /// Resyncs rest, by an operator's word.
+    resting: bool,
+}
+
+impl Mirror {
+    /// For a copy that is open as a secondary.
+    #[must_use]
+    pub fn new(rules: Rules, own: Option<LocalCopy>) -> Self {
+        Self {
+            rules,
+            own,
+            away: BTreeSet::new(),
+            facts: None,
+            owner: None,
+            tenure: None,
+            peers: BTreeMap::new(),
+            asked: None,
+            claimed: BTreeMap::new(),
+            storing: None,
+            disk: OwnDisk::Works,
+            resting: false,
+        }
+    }
+
+    /// How writes treat a peer, as far as is known.
+    #[must_use]
+    pub fn mode(&self, peer: &ServerName) -> PeerMode {
+        self.peers.get(peer).and_then(|peer| peer.mode).unwrap_or_default()
+    }
+
+    /// The epoch under which the volume is open here, or being opened.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.tenure.as_ref().and_then(|tenure| tenure.epoch)
+    }
+
+    /// What follows from an event.
+    pub fn on(&mut self, event: Event) -> Vec<Action> {
+        let mut todo = Vec::new();
+        self.note(event, &mut todo);
+        self.settle();
+        if self.tenure.is_some() {
+            self.check_ownership(&mut todo);
+            self.open(&mut todo);
+            if self.is_serving() {
+                self.follow_rules(&mut todo);
+                self.keep_step(&mut todo);
+                self.mind_disk(&mut todo);
+                for peer in self.peers.keys().cloned().collect::<Vec<_>>() {
+                    self.attend(&peer, &mut todo);
+                }
+                self.put_out(&mut todo);
+                self.take_back(&mut todo);
+                self.grow(&mut todo);
+                self.attach(&mut todo);
+            }
+            self.close(&mut todo);
+        }
+        todo
+    }
+
+    /// What an event says by itself.
+    fn note(&mut self, event: Event, todo: &mut Vec<Action>) {
+        match event {
+            Event::Registry { volume, owner } => {
+                // Never back: an event that was under way for long says nothing new.
+                if volume.as_ref().map(|(_, at)| *at) >= self.facts.as_ref().map(|(_, at)| *at)
+                    || volume.is_none()
+                {
+                    self.facts = volume;
+                }
+                self.owner = owner;
+            }
+            Event::Promote { group_epoch } => self.promote(group_epoch, todo),
+            Event::Demote => self.demote(todo),
+            Event::EpochStored => self.epoch_stored(todo),
+            Event::PeerMet { welcome, differing } => self.met(welcome, differing),
+            Event::PeerRefused { peer, why } => self.refused(&peer, why, todo),
+            Event::PeerLost { peer, .. } => self.lost(&peer, todo),
+            Event::Outcome { command, outcome } => self.outcome(&command, outcome, todo),
+            Event::PeerSet { peer, mode } => self.peer_set(&peer, mode),
+            Event::CopyStored => self.copy_stored(),
+            Event::Synced { peer } => self.synced(&peer),
+            Event::DiskFailed { why } => self.disk_failed(why, todo),
+            Event::PeerDiskFailed { peer, why } => {
+                todo.push(Action::Tell(Note::PeerDiskFailed(peer.clone(), why)));
+                self.lost(&peer, todo);
+            }
+            Event::PeerSlow { peer } => self.slow(&peer, todo),
+            Event::Attached => self.attached(todo),
+            Event::AttachFailed { why } => self.attach_failed(why),
+            Event::Detached => self.detached(),
+            Event::Resized { size } => {
+                if let Some(own) = &mut self.own {
+                    own.geometry = Geometry::of(size);
+                }
+            }
+            Event::Wish(wish) => self.wish(wish, todo),
+            Event::Woken(wake) => self.woken(wake, todo),
+        }
+    }
+
+    fn woken(&mut self, wake: Wake, todo: &mut Vec<Action>) {
+        match wake {
+            Wake::Meet => {
+                if let Some(tenure) = &mut self.tenure {
+                    tenure.waited = true;
+                }
+            }
+            Wake::Again => {
+                let again = |asked: &mut Asked| asked.answer != Answer::None;
+                let _over = self.asked.take_if(again);
+            }
+            Wake::Patience => self.call_again(todo),
+        }
+    }
+
+    /// The revision of the facts that are known; zero where there are none.
+    fn revision(&self) -> Revision {
+        self.facts.as_ref().map_or(Revision(0), |(_, revision)| *revision)
+    }
+
+    fn is_good(&self, server: &ServerName) -> bool {
+        self.facts.as_ref().is_some_and(|(facts, _)| facts.good.contains(server))
+    }
+
+    /// Good, or perhaps so: "UpToDate" was proposed, and nobody knows yet what came of it (R26).
+    fn may_be_good(&self, server: &ServerName) -> bool {
+        self.is_good(server) || self.claimed.contains_key(server)
+    }
+
+    fn generation(&self) -> Generation {
+        self.own.as_ref().map(|own| own.history.generation()).unwrap_or_default()
+    }
+
+    /// The own copy has kept the last generation that the registry knows.
+    fn is_stepped(&self) -> bool {
+        let known = self.facts.as_ref().map(|(facts, _)| facts.generation).unwrap_or_default();
+        self.storing.is_none() && self.generation() >= known
+    }
+
+    /// Keeps a new generation on the own copy: before it all that follows from the commit waits.
+    fn keep_step(&mut self, todo: &mut Vec<Action>) {
+        let Some((facts, _)) = &self.facts else { return };
+        if self.storing.is_some() || self.generation() >= facts.generation {
+            return;
+        }
+        let by = match (&self.disk, self.stand_in()) {
+            (OwnDisk::Works, _) | (_, None) => self.rules.me.clone(),
+            (_, Some(peer)) => peer,
+        };
+        let generation = facts.generation;
+        self.storing = Some(generation);
+        todo.push(Action::StoreStep { generation, by });
+    }
+
+    fn copy_stored(&mut self) {
+        if let (Some(generation), Some(own)) = (self.storing.take(), &mut self.own) {
+            own.history.step(generation, &self.rules.me);
+            if own.disk == DiskState::Inconsistent {
+                own.disk = DiskState::Consistent; // an operator's word made it whole
+            }
+        }
+    }
 }

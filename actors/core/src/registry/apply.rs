@@ -101,7 +101,7 @@ impl Change<'_> {
             Command::StartGroup { group, on } => self.start_group(group, on.as_ref(), proposal),
             Command::StopGroup { group, force } => self.stop_group(group, *force, proposal),
             Command::MoveGroup { group, to, force } => self.move_group(group, to.as_ref(), *force, proposal),
-            Command::Volume { volume, command } => self.volume(volume, command),
+            Command::Volume { volume, command } => self.volume(volume, command, &proposal.read),
             Command::ResetFailures { group } => self.reset_failures(group),
             Command::FillPools { members } => self.fill_pools(members),
             Command::Assign { group, server, epoch, event } => {

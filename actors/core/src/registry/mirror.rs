@@ -6,9 +6,23 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{Epoch, Generation, GroupName, ServerName},
+    config::{GroupConfig, ResourceKind},
+    ids::{Epoch, Generation, GroupName, ResourceName, ServerName, VolumeName},
     time::WallTime,
 };
+
+/// The group of a volume among these, and the servers that keep a copy of it.
+pub fn configured_volume<'a>(
+    groups: impl IntoIterator<Item = (&'a GroupName, &'a GroupConfig)>,
+    volume: &VolumeName,
+) -> Option<(&'a GroupName, BTreeSet<ServerName>)> {
+    let resource = ResourceName::from(volume.as_str());
+    groups.into_iter().find_map(|(name, group)| {
+        let kind = &group.resources.get(&resource)?.kind;
+        let servers = group.servers.iter().cloned().collect();
+        matches!(kind, ResourceKind::MirrorDisk(_)).then_some((name, servers))
+    })
+}
 
 /// What the servers agree on about one volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,12 +33,19 @@ pub struct Volume {
     pub size: u64,
     /// Grows with each opening.
     pub epoch: Epoch,
-    /// Who has it open.
+    /// Who has it open. Stays when that server crashes: it did not close it in order.
     pub owner: Option<ServerName>,
+    /// Who had it open last: it recorded what the copies lack that were not good then.
+    #[serde(default)]
+    pub opened_by: Option<ServerName>,
     /// The copies that have everything that was ever acknowledged. Never empty (R25).
     pub good: BTreeSet<ServerName>,
     /// The lineage of the good copies' data.
     pub generation: Generation,
+    /// Copies of which nobody recorded all that they may lack: they are compared as a whole when they
+    /// are brought up to date. Only ever with more than two copies.
+    #[serde(default)]
+    pub compare: BTreeSet<ServerName>,
     /// The last time that it went on from a copy that was not good: an operator's word (C20).
     pub forced: Option<Forced>,
 }
@@ -51,6 +72,10 @@ pub enum VolumeCommand {
     Form {
         /// Its group.
         group: GroupName,
+        /// Who.
+        server: ServerName,
+        /// Under which ownership of the group.
+        group_epoch: Epoch,
         /// Its size in bytes.
         size: u64,
         /// The copies that are good from the start: the proposer's, or all, where they are known to
@@ -86,6 +111,15 @@ pub enum VolumeCommand {
         /// Whose copy.
         copy: ServerName,
     },
+    /// All copies that are connected have grown.
+    Resize {
+        /// Who says so.
+        server: ServerName,
+        /// Under which epoch of the volume.
+        epoch: Epoch,
+        /// The new size in bytes; never smaller than before.
+        size: u64,
+    },
     /// The owner has closed it in order.
     Close {
         /// Who.
@@ -119,6 +153,7 @@ impl fmt::Display for VolumeCommand {
                 write!(f, "{server} goes on without the copy on {}", list(copies))
             }
             Self::UpToDate { copy, .. } => write!(f, "the copy on {copy} is up to date"),
+            Self::Resize { size, .. } => write!(f, "grown to {size} bytes"),
             Self::Close { server, epoch } => write!(f, "closed on {server}, epoch {epoch}"),
             Self::Force { server } => write!(f, "the copy on {server} is the good one by an operator's word"),
             Self::Forget => f.write_str("configured no more"),

@@ -51,7 +51,7 @@ impl Change<'_> {
         };
         match self.state.servers.keys().find(in_use) {
             Some(server) => Err(Refusal::ServerInUse(server.clone())),
-            None => Ok(()),
+            None => self.keeps_good_copies(config),
         }
     }
 
@@ -68,6 +68,7 @@ impl Change<'_> {
         }
         self.set_servers(config);
         self.set_units(config);
+        self.follow_configuration();
     }
 
     /// Keeps the configuration for `config diff` and `config rollback`; one that is the same as the

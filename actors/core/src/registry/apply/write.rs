@@ -56,6 +56,7 @@ impl Change<'_> {
             self.retire(group);
         }
         self.touched(Key::Ownership(group.clone()));
+        self.follow_configuration();
     }
 
     pub(super) fn change_target(&mut self, group: &GroupName, target: Target) {
