@@ -83,7 +83,7 @@ fn every_page_says_what_happened_and_what_to_do() {
 }
 
 /// What the hundreds are about.
-const PARTS: [(&str, &str); 8] = [
+const PARTS: [(&str, &str); 9] = [
     ("10", "Configuration"),
     ("11", "Identity, joining, TLS, heartbeats"),
     ("12", "Registry and its store"),
@@ -92,6 +92,7 @@ const PARTS: [(&str, &str); 8] = [
     ("15", "Guard and lease"),
     ("16", "Command line and services"),
     ("17", "Resources, types, pools; plans, replays, history"),
+    ("18", "Mirrored disks"),
 ];
 
 #[test]

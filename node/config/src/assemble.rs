@@ -5,18 +5,19 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use tasuki_core::{
     config::{
         ClusterConfig, ClusterSettings, FenceConfig, FloatingIpConfig, GroupConfig, HeartbeatPath,
-        MonitorConfig, MonitorKind, Network, NetworkUse, PoolConfig, RecoveryConfig, RecoveryTarget,
-        ResourceConfig, ResourceDefinition, ResourceKind, Role, ServerConfig, TieBreak, Votes,
+        MirrorAreas, MirrorDiskConfig, MonitorConfig, MonitorKind, Network, NetworkUse, PoolConfig,
+        RecoveryConfig, RecoveryTarget, ResourceConfig, ResourceDefinition, ResourceKind, Role, ServerConfig,
+        TieBreak, Votes, mirror_monitors,
     },
-    ids::{FenceName, NetworkName, PoolName, ResourceName, ServerName},
+    ids::{FenceName, GroupName, NetworkName, PoolName, ResourceName, ServerName},
 };
 use toml::Spanned;
 
 use crate::{
     draft::{
         DefinitionDraft, Draft, FenceDraft, FloatingIpDraft, GroupDraft, HeartbeatDraft, HeartbeatKind,
-        KindDraft, MonitorDraft, MonitorKindDraft, Name, Placed, PoolDraft, ResourceDraft, TieBreakWord,
-        VotesDraft, WitnessDraft, WitnessKind,
+        KindDraft, MirrorDraft, MonitorDraft, MonitorKindDraft, Name, Placed, PoolDraft, ResourceDraft,
+        TieBreakWord, VotesDraft, WitnessDraft, WitnessKind,
     },
     net::bits,
     scripts::Owner,
@@ -103,7 +104,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         note_scripts(&definition.resource, &Owner::Resource(name.to_string()), &mut spans);
         resources.insert(name, assemble_definition(definition, &settings.networks)?);
     }
-    let targets = Targets { groups: groups.keys().map(ToString::to_string).collect() };
+    let targets = Targets { groups: &groups };
     let mut monitors = BTreeMap::new();
     spans.extend(fence_programs);
     for monitor in draft.monitors {
@@ -113,6 +114,7 @@ pub(crate) fn assemble(draft: Draft) -> Option<(ClusterConfig, ScriptSpans)> {
         }
         monitors.insert(name.as_str().into(), assemble_monitor(monitor, &targets)?);
     }
+    monitors.extend(mirror_monitors(&groups, &monitors));
     let pools = draft.pools.into_iter().map(assemble_pool).collect::<Option<_>>()?;
     let types = types::configs(&draft.types);
     Some((ClusterConfig { settings, servers, groups, types, pools, resources, monitors }, spans))
@@ -278,13 +280,26 @@ fn assemble_definition(
 }
 
 /// What the target of a recovery can be, beside resources.
-struct Targets {
-    groups: Vec<String>,
+struct Targets<'a> {
+    groups: &'a BTreeMap<GroupName, GroupConfig>,
 }
 
-fn assemble_monitor(monitor: MonitorDraft, targets: &Targets) -> Option<MonitorConfig> {
+impl Targets<'_> {
+    /// The servers that have a copy of a mirrored disk.
+    fn copies(&self, disk: Option<&Name>) -> Vec<ServerName> {
+        let Some(disk) = disk.map(|disk| ResourceName::new(disk.get_ref().as_str())) else {
+            return Vec::new();
+        };
+        let group = self.groups.values().find(|group| group.resources.contains_key(&disk));
+        group.map(|group| group.servers.clone()).unwrap_or_default()
+    }
+}
+
+fn assemble_monitor(monitor: MonitorDraft, targets: &Targets<'_>) -> Option<MonitorConfig> {
     let kind = match monitor.kind? {
         MonitorKindDraft::Pid => MonitorKind::Pid,
+        MonitorKindDraft::Mirror => MonitorKind::Mirror,
+        MonitorKindDraft::MirrorLink => MonitorKind::MirrorLink,
         MonitorKindDraft::Ip(addresses) => MonitorKind::Ip { addresses },
         MonitorKindDraft::Exec { command, user, directory, .. } => {
             MonitorKind::Exec { command, user, directory }
@@ -294,10 +309,14 @@ fn assemble_monitor(monitor: MonitorDraft, targets: &Targets) -> Option<MonitorC
     let target = recovery.target.into_inner();
     let target = match target.as_str() {
         CLUSTER => RecoveryTarget::Cluster,
-        name if targets.groups.iter().any(|group| group == name) => RecoveryTarget::Group(name.into()),
+        name if targets.groups.contains_key(&GroupName::new(name)) => RecoveryTarget::Group(name.into()),
         name => RecoveryTarget::Resource(name.into()),
     };
     let (restarts, failovers, last) = (recovery.restarts, recovery.failovers, recovery.last);
+    let mut servers = server_names(monitor.servers);
+    if servers.is_empty() && kind.is_of_mirror() {
+        servers = targets.copies(monitor.target.as_ref());
+    }
     Some(MonitorConfig {
         comment: monitor.comment,
         kind,
@@ -308,7 +327,7 @@ fn assemble_monitor(monitor: MonitorDraft, targets: &Targets) -> Option<MonitorC
         timing: monitor.timing.into_inner(),
         target: monitor.target.map(|target| ResourceName::new(target.into_inner())),
         nice: monitor.nice,
-        servers: server_names(monitor.servers),
+        servers,
         recovery: RecoveryConfig { target, restarts, failovers, last },
     })
 }
@@ -355,6 +374,7 @@ fn assemble_resource(
     let kind = match resource.kind? {
         KindDraft::Exec(exec) => ResourceKind::Exec(exec.config),
         KindDraft::FloatingIp(floating) => ResourceKind::FloatingIp(assemble_address(floating, networks)?),
+        KindDraft::MirrorDisk(disk) => ResourceKind::MirrorDisk(assemble_disk(*disk)?),
     };
     let type_name = resource.type_name.map(Spanned::into_inner);
     Some(ResourceConfig {
@@ -387,6 +407,29 @@ fn assemble_address(
     let prefix = floating.prefix.map(Spanned::into_inner);
     let prefix = prefix.or_else(|| network_prefix(address, networks)).unwrap_or_else(|| bits(address));
     Some(FloatingIpConfig { address, prefix, device: floating.device, per_server })
+}
+
+fn assemble_disk(disk: MirrorDraft) -> Option<MirrorDiskConfig> {
+    let (data, metadata) = (disk.data?.into_inner(), disk.metadata?.into_inner());
+    let or = |own: Option<Spanned<PathBuf>>, usual: &PathBuf| {
+        own.map_or_else(|| usual.clone(), Spanned::into_inner)
+    };
+    let own = disk.per_server.into_iter().map(|(server, own)| {
+        let areas = MirrorAreas { data: or(own.data, &data), metadata: or(own.metadata, &metadata) };
+        (ServerName::new(server.into_inner()), areas)
+    });
+    Some(MirrorDiskConfig {
+        size: disk.size,
+        per_server: own.collect(),
+        device: disk.device,
+        mount: disk.mount.map(Spanned::into_inner),
+        network: disk.network.map(|network| NetworkName::new(network.into_inner())),
+        port: disk.port.into_inner(),
+        export_port: disk.export_port.map(Spanned::into_inner),
+        data,
+        metadata,
+        ..disk.config
+    })
 }
 
 /// The prefix of the public network that an address belongs to.

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use tasuki_core::{
     config::{
         AttributeConfig, Automatic, Cardinality, Exclusive, ExecConfig, FenceKind, FinalAction,
-        MonitorTiming, NetworkUse, OnHang, Placement, PlacementPolicy, QuorumLoss, StartDependency,
-        StartFailurePolicy, Startup, StopDependency, StopFailurePolicy, Value,
+        MirrorDiskConfig, MonitorTiming, NetworkUse, OnHang, Placement, PlacementPolicy, QuorumLoss,
+        StartDependency, StartFailurePolicy, Startup, StopDependency, StopFailurePolicy, Value,
     },
     timing::Timing,
 };
@@ -254,6 +254,7 @@ pub(crate) struct PoliciesDraft {
 pub(crate) enum KindDraft {
     Exec(ExecDraft),
     FloatingIp(FloatingIpDraft),
+    MirrorDisk(Box<MirrorDraft>),
 }
 
 pub(crate) struct ExecDraft {
@@ -268,6 +269,27 @@ pub(crate) struct FloatingIpDraft {
     pub(crate) device: Option<String>,
     pub(crate) prefix: Option<Spanned<u8>>,
     pub(crate) per_server: Vec<(Name, Option<Spanned<IpAddr>>)>,
+}
+
+pub(crate) struct MirrorDraft {
+    /// What needs no place.
+    pub(crate) config: MirrorDiskConfig,
+    pub(crate) data: Option<Spanned<PathBuf>>,
+    pub(crate) metadata: Option<Spanned<PathBuf>>,
+    pub(crate) size: Option<u64>,
+    pub(crate) per_server: Vec<(Name, AreasDraft)>,
+    pub(crate) device: Option<PathBuf>,
+    pub(crate) mount: Option<Spanned<PathBuf>>,
+    pub(crate) network: Option<Name>,
+    pub(crate) port: Spanned<u16>,
+    pub(crate) export_port: Option<Spanned<u16>>,
+    pub(crate) span: Span,
+}
+
+/// The areas of one server; those of all where they are not given.
+pub(crate) struct AreasDraft {
+    pub(crate) data: Option<Spanned<PathBuf>>,
+    pub(crate) metadata: Option<Spanned<PathBuf>>,
 }
 
 pub(crate) struct MonitorDraft {
@@ -287,6 +309,8 @@ pub(crate) struct MonitorDraft {
 
 pub(crate) enum MonitorKindDraft {
     Pid,
+    Mirror,
+    MirrorLink,
     Ip(Vec<IpAddr>),
     Exec { command: Vec<String>, user: Option<String>, directory: Option<PathBuf>, span: Span },
 }

@@ -108,6 +108,18 @@ codes! {
     ReadOnlyMismatch = "1072",
     /// Warning: this machine cannot freeze what runs.
     CannotFreeze = "1073",
+    /// Mirrored data on too few or too many servers.
+    MirrorCopies = "1074",
+    /// An area of a mirrored disk that something else uses.
+    MirrorArea = "1075",
+    /// A voting file on a mirrored disk.
+    VotingFileOnMirror = "1076",
+    /// Warning: a restart of the node interrupts a mirrored disk.
+    MirrorRestart = "1077",
+    /// A port of mirrored disks that does not fit.
+    MirrorPort = "1078",
+    /// Not a size with its unit, or one that cannot be.
+    BadSize = "1079",
     /// Warning: only one heartbeat path.
     OneHeartbeatPath = "1050",
     /// Warning: a voter that adds nothing.
@@ -148,6 +160,7 @@ impl Code {
                 | Self::IdleFence
                 | Self::ReadOnlyMismatch
                 | Self::CannotFreeze
+                | Self::MirrorRestart
         )
     }
 }

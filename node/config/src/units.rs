@@ -1,4 +1,4 @@
-//! Durations, with their unit: `500ms`, `1s`, `1.5s`, `2m`, `1h`, `7d`, `2w`.
+//! Durations with their unit: `500ms`, `1s`, `1.5s`, `2m`, `1h`, `7d`, `2w`; sizes with theirs: `4 GiB`, `500 MB`.
 
 use std::time::Duration;
 
@@ -78,9 +78,99 @@ pub(crate) fn format_duration(span: Duration) -> String {
     format!("{}{unit}", millis / factor)
 }
 
+/// Bytes in each unit: powers of two, then powers of ten.
+const SIZES: [(&str, u64); 10] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+/// Sizes are written in the first of these only.
+const WRITTEN_SIZES: usize = 5;
+/// No disk is larger.
+const LARGEST: u64 = 1 << 50;
+
+/// Why a text is not a size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SizeError {
+    NoUnit,
+    UnknownUnit(String),
+    NoNumber,
+    TooLarge,
+}
+
+impl SizeError {
+    pub(crate) fn remedy(&self, text: &str) -> String {
+        match self {
+            Self::NoUnit => format!("add the unit: \"{text} GiB\" or \"{text} MiB\""),
+            Self::UnknownUnit(unit) => {
+                format!("`{unit}` is no unit here; use B, KiB, MiB, GiB, TiB, or MB, GB, TB")
+            }
+            Self::NoNumber => "write a whole number and its unit, such as \"500 MiB\"".to_owned(),
+            Self::TooLarge => "use 1024 TiB at most".to_owned(),
+        }
+    }
+}
+
+/// Reads a size; `/s` after it, for rates, is left out of account.
+pub(crate) fn parse_size(text: &str) -> Result<u64, SizeError> {
+    let text = text.trim();
+    let text = text.strip_suffix("/s").unwrap_or(text).trim_end();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = (&text[..split], text[split..].trim());
+    if number.is_empty() || unit.starts_with('.') {
+        return Err(SizeError::NoNumber);
+    }
+    let number: u64 = number.parse().map_err(|_| SizeError::TooLarge)?;
+    if unit.is_empty() {
+        return if number == 0 { Ok(0) } else { Err(SizeError::NoUnit) };
+    }
+    let factor = SIZES.iter().find(|(name, _)| *name == unit);
+    let factor = factor.ok_or_else(|| SizeError::UnknownUnit(unit.to_owned()))?.1;
+    number.checked_mul(factor).filter(|bytes| *bytes <= LARGEST).ok_or(SizeError::TooLarge)
+}
+
+/// Writes a size in the largest unit that divides it: what [`parse_size`] reads back.
+pub(crate) fn format_size(bytes: u64) -> String {
+    let unit = SIZES[..WRITTEN_SIZES].iter().rev();
+    let (unit, factor) =
+        unit.copied().find(|(_, factor)| bytes != 0 && bytes % factor == 0).unwrap_or(("B", 1));
+    format!("{} {unit}", bytes / factor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_need_a_number_and_a_unit() {
+        for (text, want) in [
+            ("4 GiB", Ok(4 << 30)),
+            ("4GiB", Ok(4 << 30)),
+            ("10 MiB/s", Ok(10 << 20)),
+            ("500 MB", Ok(500_000_000)),
+            ("0", Ok(0)),
+            ("4096 B", Ok(4096)),
+            ("5", Err(SizeError::NoUnit)),
+            ("", Err(SizeError::NoNumber)),
+            ("1.5 GiB", Err(SizeError::NoNumber)),
+            ("4 gigs", Err(SizeError::UnknownUnit("gigs".to_owned()))),
+            ("4 PiB", Err(SizeError::UnknownUnit("PiB".to_owned()))),
+            ("2000 TiB", Err(SizeError::TooLarge)),
+            ("99999999999999999999 B", Err(SizeError::TooLarge)),
+        ] {
+            assert_eq!(parse_size(text), want, "{text:?}");
+        }
+        for bytes in [0, 1, 4096, 1 << 20, 3 << 30, 500_000_000] {
+            assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));
+        }
+    }
 
     #[test]
     fn durations_need_a_number_and_a_unit() {

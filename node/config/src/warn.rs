@@ -9,7 +9,7 @@ use std::path::Path;
 use tasuki_core::config::{ClusterConfig, NetworkUse};
 
 use crate::{
-    check::{fences, votes, witnesses},
+    check::{fences, mirrors, votes, witnesses},
     draft::{Draft, HeartbeatKind, KindDraft, Name, label},
     problem::{Code, Problem},
     source::{Reading, Span},
@@ -38,6 +38,7 @@ pub(crate) fn warnings(reading: &Reading, draft: &Draft) -> Vec<Problem> {
     warnings.extend(witnesses::idle(reading, draft));
     warnings.extend(votes::unsafe_ping(reading, draft));
     warnings.extend(fences::idle(reading, draft));
+    warnings.extend(mirrors::restart(reading, draft));
     warnings.extend(draft.groups.iter().flat_map(|group| quorum_loss::read_only(reading, group)));
     warnings
 }

@@ -5,7 +5,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use tasuki_config::{Code, ConfigErrors, check_scripts, host_warnings, load, parse, to_toml};
 use tasuki_core::config::{
-    FinalAction, MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget, ResourceKind,
+    FinalAction, InitialCopy, MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget,
+    ResourceKind,
 };
 
 const SAMPLE: &str = include_str!("../../../deploy/samples/three-servers.toml");
@@ -43,7 +44,7 @@ fn every_sample_is_right() {
     }
 }
 
-/// The reference's example, without its mirrored disk, its serial line and its web manager.
+/// The reference's example, without its serial line and its web manager.
 #[test]
 fn the_worked_example_reads_with_the_values_of_the_reference() {
     let text = include_str!("worked_example.toml");
@@ -87,6 +88,20 @@ fn the_worked_example_reads_with_the_values_of_the_reference() {
     let address = &group.resources[&"oracle-fip".into()];
     assert_eq!((address.on_start_failure.retries, address.on_start_failure.failovers), (5, 1));
     assert_eq!(address.on_stop_failure.last, FinalAction::StopAndPowerOff);
+    let disk = &group.resources[&"oracle-md".into()];
+    assert_eq!((disk.on_start_failure.retries, disk.on_start_failure.failovers), (0, 1));
+    let ResourceKind::MirrorDisk(md) = &disk.kind else { panic!() };
+    assert_eq!((md.port, md.initial, &*md.filesystem), (29051, InitialCopy::Copy, "ext3"));
+    assert_eq!(
+        (md.mount.as_deref(), md.device.as_deref()),
+        (Some(Path::new("/oracle")), Some(Path::new("/dev/NMP1")))
+    );
+    // C12: made by themselves, and only showing.
+    for (name, kind) in [("mdw1", MonitorKind::Mirror), ("mdnw1", MonitorKind::MirrorLink)] {
+        let own = &config.monitors[&name.into()];
+        assert_eq!((&own.kind, own.target.as_ref()), (&kind, Some(&"oracle-md".into())));
+        assert!(own.recovery.is_nothing());
+    }
     let monitor = &group.resources[&"oracle-monitor".into()];
     assert_eq!(monitor.depends_on, Some(vec!["oracle-start".into()]));
     let ResourceKind::Exec(exec) = &monitor.kind else { panic!() };

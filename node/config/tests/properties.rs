@@ -13,6 +13,8 @@ use tasuki_config::{Kind, edit_define, edit_delete, edit_modify, parse, to_toml}
 
 #[path = "properties/engine.rs"]
 mod engine;
+#[path = "properties/mirror.rs"]
+mod mirror;
 use tasuki_core::{
     config::{
         Automatic, CheckConfig, ClusterConfig, ClusterSettings, ExecConfig, FinalAction, FloatingIpConfig,
@@ -144,7 +146,8 @@ type LooseGroup = (String, usize, (Startup, Automatic, Automatic), Vec<Loose>);
 
 /// A cluster with groups, and with everything of the resource engine put on top.
 fn whole() -> impl Strategy<Value = ClusterConfig> {
-    (config(), engine::engine()).prop_map(|(config, engine)| engine::put_on(config, engine))
+    (config(), engine::engine(), mirror::disks())
+        .prop_map(|(config, engine, disks)| mirror::put_on(engine::put_on(config, engine), disks))
 }
 
 fn config() -> impl Strategy<Value = ClusterConfig> {
@@ -330,7 +333,9 @@ proptest! {
             expected.resources.get_mut(name).unwrap().resource.comment.clone_from(&word);
             prop_assert_eq!(edited, expected);
         }
-        let monitors: Vec<_> = config.monitors.keys().cloned().collect();
+        // Those of mirrored disks come back by themselves.
+        let monitors = config.monitors.iter().filter(|(_, monitor)| !monitor.kind.is_of_mirror());
+        let monitors: Vec<_> = monitors.map(|(name, _)| name.clone()).collect();
         if let Some(name) = monitors.get(pick) {
             let mut expected = config.clone();
             expected.monitors.remove(name);

@@ -461,8 +461,8 @@ pub const ATTRIBUTES: &[BuiltIn] = &[
         .default(Preset::Flag(true)),
     of(
         MIRROR_DISK,
-        "MIRROR_NETWORK",
-        "mirror_network",
+        "NETWORK",
+        "network",
         STRING,
         "The network for mirror data; the first with that use, or the first interconnect, otherwise.",
     ),
@@ -548,6 +548,12 @@ pub const ATTRIBUTES: &[BuiltIn] = &[
 #[must_use]
 pub fn attribute(name: &str) -> Option<&'static BuiltIn> {
     ATTRIBUTES.iter().find(|attribute| attribute.name == name)
+}
+
+/// The built-in attribute of this name, where a type with this ancestry has it.
+#[must_use]
+pub fn attribute_on(name: &str, ancestry: &[&str]) -> Option<&'static BuiltIn> {
+    attribute(name).filter(|attribute| attribute.is_on(ancestry))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     AttributeConfig, TypeConfig, Value, ValueKind,
-    built_in::{self, AttributeKind, BuiltIn, CLUSTER, LOCAL, ROOT, STATE_WORDS, TYPES},
+    built_in::{self, AttributeKind, BuiltIn, CLUSTER, LOCAL, MIRROR_DISK, ROOT, STATE_WORDS, TYPES},
     dependency_syntax::{Side, parse_start, parse_stop},
     spelling::nearest,
 };
@@ -203,7 +203,9 @@ impl TypeTree {
         if name == "name" || name == "type" {
             return Some(TypeFault::Fixed(name.to_owned()));
         }
-        if let Some(built_in) = built_in::attribute(name).filter(|attribute| !attribute.is_on(ancestry)) {
+        // What only disks have is too common to be theirs alone: `port`, `size`, `data`.
+        let taken = |attribute: &&BuiltIn| attribute.on != MIRROR_DISK && !attribute.is_on(ancestry);
+        if let Some(built_in) = built_in::attribute(name).filter(taken) {
             return Some(TypeFault::Elsewhere { name: name.to_owned(), on: built_in.home() });
         }
         let inherited = self.attribute(base, name);
@@ -322,7 +324,7 @@ impl TypeTree {
 
     /// From the root down: who brings the attribute, and who changes it.
     fn inherited(&self, ancestry: &[&str], name: &str) -> Option<Attribute> {
-        let mut found = built_in::attribute(name).filter(|a| a.is_on(ancestry)).map(|a| a.seen(ancestry));
+        let mut found = built_in::attribute_on(name, ancestry).map(|attribute| attribute.seen(ancestry));
         for type_name in ancestry.iter().rev().map(|name| TypeName::from(*name)) {
             let Some(config) = self.types.get(&type_name).and_then(|node| node.own.get(name)) else {
                 continue;
@@ -340,7 +342,7 @@ impl TypeTree {
     #[must_use]
     pub fn presets(&self, type_name: &TypeName) -> BTreeMap<String, Value> {
         let ancestry = self.ancestry(type_name);
-        let changed = self.own_names(&ancestry).filter(|name| built_in::attribute(name).is_some());
+        let changed = self.own_names(&ancestry).filter(|name| built_in::attribute_on(name, &ancestry).is_some());
         let attributes = changed.filter_map(|name| self.inherited(&ancestry, name));
         attributes.filter_map(|attribute| Some((attribute.name, attribute.default?))).collect()
     }
@@ -375,7 +377,7 @@ impl TypeTree {
         let mut values = BTreeMap::new();
         let ancestry = self.ancestry(type_name);
         let own: BTreeSet<&str> =
-            self.own_names(&ancestry).filter(|name| built_in::attribute(name).is_none()).collect();
+            self.own_names(&ancestry).filter(|name| built_in::attribute_on(name, &ancestry).is_none()).collect();
         for attribute in own.into_iter().filter_map(|name| self.inherited(&ancestry, name)) {
             match given.get(&attribute.name).or(attribute.default.as_ref()) {
                 Some(value) => {

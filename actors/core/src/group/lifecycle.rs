@@ -13,7 +13,8 @@
 //! a start. Resources that do not depend on each other proceed side by side.
 //!
 //! While the group is up, a monitor may have some of it restarted: what it found bad and all that
-//! depends on that stop in reverse and start again, and the rest runs on.
+//! depends on that stop in reverse and start again, and the rest runs on. So does a mirrored disk that
+//! was lost: the files that its programs have open are dead, and stay so (R34).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,7 +68,7 @@ pub struct Lifecycle {
     phase: Phase,
     resources: BTreeMap<ResourceName, Resource>,
     monitors: BTreeMap<MonitorName, Findings>,
-    /// What a monitor has restarted, until all of it has stopped.
+    /// What a monitor, or the loss of a disk, has restarted, until all of it has stopped.
     restart: BTreeSet<ResourceName>,
     failed: Option<FailedResource>,
 }
@@ -168,6 +169,7 @@ impl Lifecycle {
                     resource.since = now;
                 }
                 self.phase = Phase::Up;
+                self.restart = self.on_lost_disks();
             }
             Event::Release if matches!(self.phase, Phase::Up | Phase::Waiting) => {
                 // Released before it was begun: what runs is not known, so everything is stopped.

@@ -25,22 +25,21 @@ pub(crate) fn check(reading: &Reading, group: &GroupDraft) {
 }
 
 fn nodes(group: &GroupDraft) -> BTreeMap<&str, Node<'_>> {
-    let addresses: Vec<&str> = group
-        .resources
-        .iter()
-        .filter(|resource| matches!(resource.kind, Some(KindDraft::FloatingIp(_))))
-        .filter_map(|resource| resource.name.as_ref().map(|name| name.get_ref().as_str()))
-        .collect();
-    let before = |resource: &'_ ResourceDraft| -> bool {
-        resource.depends_on.is_none() && matches!(resource.kind, Some(KindDraft::Exec(_)))
+    // The default order: floating addresses before mirrored disks before programs.
+    let rank = |resource: &ResourceDraft| match resource.kind {
+        Some(KindDraft::FloatingIp(_)) => Some(0),
+        Some(KindDraft::MirrorDisk(_)) => Some(1),
+        Some(KindDraft::Exec(_)) => Some(2),
+        None => None,
     };
     let mut nodes = BTreeMap::new();
     for resource in &group.resources {
         let Some(name) = &resource.name else { continue };
-        let edges = if before(resource) {
-            // The default order: floating addresses before programs.
-            let own = name.get_ref().as_str();
-            addresses.iter().filter(|address| **address != own).map(|address| (*address, None)).collect()
+        let edges = if resource.depends_on.is_none() {
+            let own = rank(resource);
+            let earlier = group.resources.iter().filter(|other| rank(other).is_some() && rank(other) < own);
+            let earlier = earlier.filter_map(|other| other.name.as_ref());
+            earlier.map(|other| (other.get_ref().as_str(), None)).collect()
         } else {
             let list = resource.depends_on.iter().flatten();
             list.map(|other| (other.get_ref().as_str(), Some(other))).collect()

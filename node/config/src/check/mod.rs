@@ -7,6 +7,7 @@ mod addresses;
 mod dependencies;
 pub(crate) mod fences;
 mod heartbeats;
+pub(crate) mod mirrors;
 mod monitors;
 mod names;
 mod references;
@@ -27,6 +28,7 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
     monitors::check(reading, draft);
     witnesses::check(reading, draft);
     votes::check(reading, draft);
+    mirrors::check(reading, draft);
     fences::check(reading, draft);
     for group in &draft.groups {
         dependencies::check(reading, group);

@@ -20,6 +20,11 @@ pub(crate) fn check(reading: &Reading, draft: &Draft) {
                 process_of(reading, draft, name, target);
             }
         }
+        if let (Some(target), Some(MonitorKindDraft::Mirror | MonitorKindDraft::MirrorLink)) =
+            (&monitor.target, &monitor.kind)
+        {
+            disk_of(reading, draft, name, target);
+        }
         timing(reading, monitor);
         if let Some(recovery) = &monitor.recovery {
             recovery_target(reading, draft, name, recovery);
@@ -40,6 +45,10 @@ fn process_of(reading: &Reading, draft: &Draft, monitor: &str, target: &Name) {
         Some(KindDraft::FloatingIp(_)) => {
             ("is an address, which has no process", "watch an exec resource with `wait = false`")
         }
+        Some(KindDraft::MirrorDisk(_)) => (
+            "is a mirrored disk, which has no process",
+            "use a monitor of type \"mirror\": one comes by itself",
+        ),
         _ => return,
     };
     let problem = reading
@@ -51,6 +60,26 @@ fn process_of(reading: &Reading, draft: &Draft, monitor: &str, target: &Name) {
         .found(format!("`{word}`"))
         .expected("an exec resource with `wait = false`")
         .remedy(remedy);
+    reading.add(problem);
+}
+
+/// A monitor of a mirrored disk watches one.
+fn disk_of(reading: &Reading, draft: &Draft, monitor: &str, target: &Name) {
+    let word = target.get_ref().as_str();
+    let named = |resource: &&ResourceDraft| resource.name.as_ref().is_some_and(|own| own.get_ref() == word);
+    let Some(resource) = draft.resources().map(|(_, resource)| resource).find(named) else { return };
+    if !matches!(resource.kind, Some(KindDraft::Exec(_) | KindDraft::FloatingIp(_))) {
+        return;
+    }
+    let problem = reading
+        .problem(
+            Code::BadMonitor,
+            &target.span(),
+            format!("monitor {monitor} watches a mirrored disk, but {word} is none"),
+        )
+        .found(format!("`{word}`"))
+        .expected("a resource with type = \"mirror_disk\"")
+        .remedy("name one, or use another type of monitor");
     reading.add(problem);
 }
 

@@ -133,7 +133,7 @@ impl<'a> Known<'a> {
         self
     }
 
-    fn has(&self, name: &Name) -> bool {
+    pub(super) fn has(&self, name: &Name) -> bool {
         self.names.contains(&name.get_ref().as_str())
     }
 

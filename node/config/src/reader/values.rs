@@ -8,7 +8,7 @@ use super::{Section, describe};
 use crate::{
     problem::Code,
     spell::{did_you_mean, nearest, one_of},
-    units::{DurationError, parse_duration},
+    units::{DurationError, SizeError, parse_duration, parse_size},
 };
 
 impl Section<'_> {
@@ -75,6 +75,30 @@ impl Section<'_> {
                 let problem = self
                     .reading
                     .problem(Code::BadDuration, &value.span(), format!("{} is no duration", self.label(key)))
+                    .found(describe(value.get_ref()))
+                    .expected(expected)
+                    .remedy(error.remedy(&text));
+                self.reading.add(problem);
+                None
+            }
+        }
+    }
+
+    /// So many bytes, also where they are those of a second.
+    pub(crate) fn size(&self, key: &str) -> Option<Spanned<u64>> {
+        let value = self.get(key)?;
+        let expected = "a size with its unit, such as \"4 GiB\" or \"500 MB\"";
+        let (text, parsed) = match value.get_ref() {
+            DeValue::String(text) => (text.to_string(), parse_size(text)),
+            DeValue::Integer(number) => (number.to_string(), Err(SizeError::NoUnit)),
+            _ => return self.wrong_type(value, &self.label(key), expected),
+        };
+        match parsed {
+            Ok(size) => Some(Spanned::new(value.span(), size)),
+            Err(error) => {
+                let problem = self
+                    .reading
+                    .problem(Code::BadSize, &value.span(), format!("{} is no size", self.label(key)))
                     .found(describe(value.get_ref()))
                     .expected(expected)
                     .remedy(error.remedy(&text));

@@ -51,7 +51,14 @@ const MOST_INSTANCES: u32 = 1000;
 
 pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> DefinitionDraft {
     let example = "type = \"exec\", \"floating_ip\", \"local_resource\" or a type of your own";
-    let known = resource::begin(&mut section, types, example);
+    let known = resource::begin(&mut section, types, example).filter(|known| {
+        let disk = known.root == Root::MirrorDisk;
+        if disk {
+            let message = format!("{} has copies on the servers of a group, and is in none", section.what);
+            resource::refuse_type(&section, &known.name, message, "make it a [[group.resource]]");
+        }
+        !disk
+    });
     let common = resource::common(&section, known.as_ref());
     let unclear = known.as_ref().is_some_and(|known| known.unclear);
     let root = known.map(|known| known.root);
@@ -92,7 +99,6 @@ pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> Definitio
         }
     }
     match root {
-        None if resource::is_planned(&section) => {}
         None => section.finish_missing(),
         Some(_) if unclear => section.finish_missing(),
         Some(_) => section.finish(),

@@ -10,6 +10,7 @@ pub(crate) mod floating_ip;
 pub(crate) mod group;
 pub(crate) mod heartbeat;
 pub(crate) mod keys;
+pub(crate) mod mirror_disk;
 pub(crate) mod monitor;
 pub(crate) mod network;
 pub(crate) mod policies;

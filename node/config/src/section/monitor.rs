@@ -3,19 +3,19 @@
 //! | key | meaning | default |
 //! |---|---|---|
 //! | `name`, `comment` | | name needed |
-//! | `type` | `pid`: the process of an asynchronous exec resource; `ip`: addresses answer an echo; `exec`: a program ends with 0 | needed |
+//! | `type` | `pid`: the process of an asynchronous exec resource; `ip`: addresses answer an echo; `exec`: a program ends with 0; `mirror`, `mirror_link`: the copy and the link of a mirrored disk | needed |
 //! | `interval` | from the end of one look to the next | `60s` |
 //! | `timeout` | how long one look may take | `60s` |
 //! | `retries` | looks that may fail in a row before that is a finding | 0 |
 //! | `start_delay` | from the start of what it watches to the first look | `0s` |
 //! | `timing` | `always`, or `while_active`: only while its target runs | `pid`: `while_active`, else `always` |
-//! | `target` | the resource that it watches; `pid` and `while_active` need one | none |
+//! | `target` | the resource that it watches; `pid`, `mirror`, `mirror_link` and `while_active` need one | none |
 //! | `nice` | the nice value of its programs, -20 to 19 | 0 |
-//! | `servers` | the servers that look | all |
+//! | `servers` | the servers that look | all; `mirror`, `mirror_link`: those with a copy |
 //! | `addresses` | `ip`: all of them must answer | needed |
 //! | `command` | `exec`: program and arguments | needed |
 //! | `user`, `directory` | `exec`: as whom it runs, and where | Tasuki's own |
-//! | `recovery` | `{ target, restarts, failovers, final }`, see below | needed |
+//! | `recovery` | `{ target, restarts, failovers, final }`, see below | needed; `mirror`, `mirror_link`: nothing |
 //!
 //! `recovery.target` is the name of a resource or a group, or `cluster`: every group of the server
 //! that found it. It is restarted `restarts` times (default 0) on its server, then handed on
@@ -23,7 +23,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use tasuki_core::config::MonitorTiming;
+use tasuki_core::config::{FinalAction, MonitorTiming};
 use toml::{Spanned, de::DeValue};
 
 use crate::{
@@ -33,6 +33,8 @@ use crate::{
 };
 
 pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
+/// Looking at a mirrored disk takes nothing.
+pub(crate) const MIRROR_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The words of `timing`.
@@ -44,15 +46,29 @@ enum Type {
     Pid,
     Ip,
     Exec,
+    Mirror,
+    MirrorLink,
 }
 
-const TYPES: [(&str, Type); 3] = [("pid", Type::Pid), ("ip", Type::Ip), ("exec", Type::Exec)];
+const TYPES: [(&str, Type); 5] = [
+    ("pid", Type::Pid),
+    ("ip", Type::Ip),
+    ("exec", Type::Exec),
+    ("mirror", Type::Mirror),
+    ("mirror_link", Type::MirrorLink),
+];
 
 pub(crate) fn read(section: Section<'_>) -> MonitorDraft {
     section.need("name", "name = \"…\"");
     section.need("type", "type = \"pid\", type = \"ip\" or type = \"exec\"");
-    section.need("recovery", "recovery = { target = \"…\", restarts = 0, failovers = 1, final = \"none\" }");
     let kind = section.choice("type", &TYPES).map(Spanned::into_inner);
+    let of_mirror = matches!(kind, Some(Type::Mirror | Type::MirrorLink));
+    if of_mirror {
+        section.need("target", "target = \"…\": the mirrored disk that is watched");
+    } else {
+        section
+            .need("recovery", "recovery = { target = \"…\", restarts = 0, failovers = 1, final = \"none\" }");
+    }
     let time = |key, default| section.positive_duration(key).map_or(default, Spanned::into_inner);
     let active = if kind == Some(Type::Pid) { MonitorTiming::WhileActive } else { MonitorTiming::Always };
     if kind == Some(Type::Pid) {
@@ -62,7 +78,7 @@ pub(crate) fn read(section: Section<'_>) -> MonitorDraft {
     let mut draft = MonitorDraft {
         name: section.string("name"),
         comment: section.comment(),
-        interval: time("interval", DEFAULT_INTERVAL),
+        interval: time("interval", if of_mirror { MIRROR_INTERVAL } else { DEFAULT_INTERVAL }),
         timeout: time("timeout", DEFAULT_TIMEOUT),
         retries: section.integer("retries", 0..=policies::MOST_RETRIES).map_or(0, Spanned::into_inner),
         start_delay: section.duration("start_delay").map_or(Duration::ZERO, Spanned::into_inner),
@@ -81,7 +97,13 @@ pub(crate) fn read(section: Section<'_>) -> MonitorDraft {
         section.finish_missing();
         return draft;
     };
+    if of_mirror && section.get("recovery").is_none() {
+        let nothing = |target| RecoveryDraft { target, restarts: 0, failovers: 0, last: FinalAction::None };
+        draft.recovery = draft.target.clone().map(nothing);
+    }
     draft.kind = match kind {
+        Type::Mirror => Some(MonitorKindDraft::Mirror),
+        Type::MirrorLink => Some(MonitorKindDraft::MirrorLink),
         Type::Pid => Some(MonitorKindDraft::Pid),
         Type::Ip => {
             section.need("addresses", "addresses = [\"10.1.0.1\"]");
@@ -108,7 +130,7 @@ fn recovery(section: &Section<'_>) -> Option<RecoveryDraft> {
         |key, default| table.integer(key, 0..=policies::MOST_RETRIES).map_or(default, Spanned::into_inner);
     let (target, restarts) = (table.string("target"), count("restarts", 0));
     let failovers = count("failovers", 1);
-    let last = policies::last(&table, tasuki_core::config::FinalAction::None);
+    let last = policies::last(&table, FinalAction::None);
     table.finish();
     Some(RecoveryDraft { target: target?, restarts, failovers, last })
 }

@@ -3,10 +3,10 @@
 //! | key | meaning | default |
 //! |---|---|---|
 //! | `name`, `comment` | the name is unique in the cluster | name needed |
-//! | `type` | `exec`, `floating_ip`, `application`, `cluster_resource`, or a `[[type]]` based on one of them | needed |
-//! | `depends_on` | the members of its group that must be online before it | floating addresses before programs |
+//! | `type` | `exec`, `floating_ip`, `mirror_disk`, `application`, `cluster_resource`, or a `[[type]]` based on one of them | needed |
+//! | `depends_on` | the members of its group that must be online before it | floating addresses before mirrored disks before programs |
 //! | | what follows a failure: see `policies` | |
-//! | | keys of the type: see `exec`, `floating_ip`, and the attributes of the `[[type]]` | |
+//! | | keys of the type: see `exec`, `floating_ip`, `mirror_disk`, and the attributes of the `[[type]]` | |
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,11 @@ use crate::{
     problem::Code,
     reader::Section,
     section::{
-        exec, floating_ip, policies,
+        exec, floating_ip, mirror_disk, policies,
         resource_type::value,
         types::{Added, Known, Root, Types},
     },
 };
-
-const PLANNED: [(&str, &str); 1] = [("mirror_disk", "mirrored disks (type = \"mirror_disk\")")];
 
 /// Keys of a [[resource]] that only its whole group can have here.
 const OF_THE_GROUP: [&str; 11] = [
@@ -41,7 +39,7 @@ const OF_THE_GROUP: [&str; 11] = [
 ];
 
 pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> ResourceDraft {
-    let known = begin(&mut section, types, "type = \"exec\" or type = \"floating_ip\"");
+    let known = begin(&mut section, types, "type = \"exec\", \"floating_ip\" or \"mirror_disk\"");
     let known = known.filter(|known| {
         let local = known.root == Root::Local;
         if local {
@@ -57,7 +55,6 @@ pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> ResourceD
         section.refuse(key, message, "a key of a [[group.resource]]", "give it to the [[group]]");
     }
     match known {
-        None if is_planned(&section) => {}
         None => section.finish_missing(),
         Some(known) if known.unclear => section.finish_missing(),
         Some(_) => section.finish(),
@@ -69,10 +66,6 @@ pub(crate) fn read<'a>(mut section: Section<'a>, types: &Types<'a>) -> ResourceD
 pub(crate) fn begin<'a>(section: &mut Section<'a>, types: &Types<'a>, example: &str) -> Option<Known<'a>> {
     section.need("name", "name = \"…\"");
     section.need("type", example);
-    let remedy = "take this resource out; use storage that both servers reach by themselves";
-    if section.unsupported_word("type", &PLANNED, remedy) {
-        return None;
-    }
     let name = section.string("type")?;
     if name.get_ref() == ROOT {
         let message = format!("{} has a type that only other types are made from", section.what);
@@ -92,7 +85,7 @@ pub(crate) fn begin<'a>(section: &mut Section<'a>, types: &Types<'a>, example: &
     Some(known)
 }
 
-fn refuse_type(section: &Section<'_>, name: &Name, message: String, remedy: &str) {
+pub(crate) fn refuse_type(section: &Section<'_>, name: &Name, message: String, remedy: &str) {
     let problem = section
         .reading
         .problem(Code::BadType, &name.span(), message)
@@ -102,17 +95,13 @@ fn refuse_type(section: &Section<'_>, name: &Name, message: String, remedy: &str
     section.reading.add(problem);
 }
 
-pub(crate) fn is_planned(section: &Section<'_>) -> bool {
-    let word = section.get("type").and_then(|word| word.get_ref().as_str());
-    PLANNED.iter().any(|(planned, _)| Some(*planned) == word)
-}
-
 /// What resources in groups and outside of them have in common. Which other keys make sense
 /// depends on the type: without one only the common ones are judged.
 pub(crate) fn common(section: &Section<'_>, known: Option<&Known<'_>>) -> ResourceDraft {
     let is_address = known.is_some_and(|known| known.root == Root::FloatingIp);
     let kind = known.and_then(|known| match known.root {
         Root::FloatingIp => Some(KindDraft::FloatingIp(floating_ip::read(section))),
+        Root::MirrorDisk => Some(KindDraft::MirrorDisk(Box::new(mirror_disk::read(section)))),
         _ => exec::read(section).map(KindDraft::Exec),
     });
     ResourceDraft {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tasuki_core::{
     config::{
         TypeConfig, ValueKind,
-        built_in::{self, AttributeKind, FLOATING_IP, ROOT},
+        built_in::{self, AttributeKind, FLOATING_IP, MIRROR_DISK, ROOT},
         type_tree::{Attribute, AttributeFault, Scope, TypeFault, TypeTree},
     },
     ids::TypeName,
@@ -32,6 +32,8 @@ pub(crate) enum Root {
     Program,
     /// An address.
     FloatingIp,
+    /// A mirrored disk.
+    MirrorDisk,
 }
 
 /// The types that resources can have.
@@ -72,7 +74,7 @@ impl<'a> Types<'a> {
         // What is used most comes first; nothing is of the root type itself.
         let built_in = built_in::TYPES.iter().map(|(name, ..)| *name).filter(|name| *name != ROOT);
         let mut names: Vec<String> = built_in.map(ToOwned::to_owned).collect();
-        names.sort_by_key(|name| (name != EXEC, name != FLOATING_IP));
+        names.sort_by_key(|name| (name != EXEC, name != FLOATING_IP, name != MIRROR_DISK));
         let own = drafts.iter().filter_map(|draft| Some(draft.name.as_ref()?.get_ref().clone()));
         names.extend(own);
         let tree = TypeTree::new(&configs(drafts)).unwrap_or_else(|errors| {
@@ -103,12 +105,13 @@ impl<'a> Types<'a> {
         let root = match self.tree.scope(&of)? {
             Scope::Local => Root::Local,
             Scope::Cluster if self.tree.is_a(&of, &FLOATING_IP.into()) => Root::FloatingIp,
+            Scope::Cluster if self.tree.is_a(&of, &MIRROR_DISK.into()) => Root::MirrorDisk,
             Scope::Cluster => Root::Program,
         };
         let has = self.tree.attributes(&of);
         let added = |attribute: &Attribute| {
             let AttributeKind::Value(kind) = attribute.kind else { return None };
-            built_in::attribute(&attribute.name).is_none().then(|| Added {
+            (!self.tree.is_built_in(&attribute.defined_by)).then(|| Added {
                 name: attribute.name.clone(),
                 kind,
                 range: attribute.range,

@@ -1,6 +1,7 @@
 //! Writes a configuration as the file that reads back to it. What equals its default is left out.
 
 mod fence;
+mod mirror_disk;
 mod monitor;
 mod resource;
 mod settings;
@@ -8,10 +9,14 @@ mod sheet;
 pub(crate) mod text;
 mod types;
 
-use tasuki_core::config::{
-    ClusterConfig, GroupConfig, StartDependency, StopDependency,
-    dependency_syntax::{start_line, stop_line},
-    type_tree::TypeTree,
+use tasuki_core::{
+    config::{
+        ClusterConfig, GroupConfig, StartDependency, StopDependency,
+        dependency_syntax::{start_line, stop_line},
+        mirror_monitors,
+        type_tree::TypeTree,
+    },
+    ids::MonitorName,
 };
 
 pub(crate) use sheet::{Item, Sheet};
@@ -44,8 +49,19 @@ pub(crate) fn sheets(config: &ClusterConfig) -> Vec<Sheet> {
     }
     let alone = config.resources.iter();
     sheets.extend(alone.map(|(name, resource)| resource::alone(name, resource, &config.settings, &words)));
-    sheets.extend(config.monitors.iter().map(|(name, monitor)| monitor::sheet(name, monitor)));
+    let automatic = automatic_monitors(config);
+    let monitors = config.monitors.iter().filter(|(name, _)| !automatic.contains(name));
+    sheets.extend(monitors.map(|(name, monitor)| monitor::sheet(name, monitor)));
     sheets
+}
+
+/// The monitors of mirrored disks that are as they come by themselves.
+fn automatic_monitors(config: &ClusterConfig) -> Vec<&MonitorName> {
+    let others = config.monitors.iter().filter(|(_, monitor)| !monitor.kind.is_of_mirror());
+    let others = others.map(|(name, monitor)| (name.clone(), monitor.clone())).collect();
+    let usual = mirror_monitors(&config.groups, &others);
+    let same = config.monitors.iter().filter(|(name, monitor)| usual.get(*name) == Some(*monitor));
+    same.map(|(name, _)| name).collect()
 }
 
 fn group_sheet(name: &str, group: &GroupConfig) -> Sheet {

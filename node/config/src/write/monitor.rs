@@ -14,7 +14,7 @@ use super::{
 use crate::{
     assemble::CLUSTER,
     section::{
-        monitor::{DEFAULT_INTERVAL, DEFAULT_TIMEOUT, TIMINGS},
+        monitor::{DEFAULT_INTERVAL, DEFAULT_TIMEOUT, MIRROR_INTERVAL, TIMINGS},
         policies::FINAL_ACTIONS,
     },
 };
@@ -49,7 +49,8 @@ pub(super) fn sheet(name: &MonitorName, monitor: &MonitorConfig) -> Sheet {
             }
         }
     }
-    sheet.time_unless(DEFAULT_INTERVAL, "interval", monitor.interval);
+    let usual = if monitor.kind.is_of_mirror() { MIRROR_INTERVAL } else { DEFAULT_INTERVAL };
+    sheet.time_unless(usual, "interval", monitor.interval);
     sheet.time_unless(DEFAULT_TIMEOUT, "timeout", monitor.timeout);
     sheet.unless("0", "retries", monitor.retries.to_string());
     sheet.time_unless(Duration::ZERO, "start_delay", monitor.start_delay);

@@ -5,15 +5,14 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use tasuki_core::{
     config::{
         Automatic, Cardinality, ClusterSettings, ExecConfig, FloatingIpConfig, PlacementPolicy,
-        ResourceConfig, ResourceDefinition, ResourceKind, Startup, Value, ValueKind,
-        built_in::{self, AttributeKind},
+        ResourceConfig, ResourceDefinition, ResourceKind, Startup, Value, ValueKind, built_in::AttributeKind,
         type_tree::TypeTree,
     },
     ids::{ResourceName, TypeName},
 };
 
 use super::{
-    dependencies,
+    dependencies, mirror_disk,
     sheet::Sheet,
     text::{quoted, quoted_key, texts, time, value, word},
 };
@@ -109,7 +108,7 @@ pub(super) struct TypeWords {
 /// All types: there are few of them, and many resources.
 pub(super) fn type_words(tree: &TypeTree) -> BTreeMap<TypeName, TypeWords> {
     let words = |name: &TypeName| {
-        let added = tree.attributes(name).into_iter().filter(|one| built_in::attribute(&one.name).is_none());
+        let added = tree.attributes(name).into_iter().filter(|one| !tree.is_built_in(&one.defined_by));
         let mut words = TypeWords::default();
         for attribute in added {
             if let AttributeKind::Value(kind) = attribute.kind {
@@ -127,7 +126,7 @@ fn kind(sheet: &mut Sheet, resource: &ResourceConfig, settings: &ClusterSettings
     match &resource.kind {
         ResourceKind::Exec(exec) => write_exec(sheet, exec),
         ResourceKind::FloatingIp(floating) => write_floating_ip(sheet, floating, settings),
-        ResourceKind::MirrorDisk(_) => {}
+        ResourceKind::MirrorDisk(disk) => mirror_disk::write(sheet, disk),
     }
 }
 

@@ -134,8 +134,7 @@ fn cluster(settings: &ClusterSettings) -> Sheet {
 /// Only what differs from what the knob gives.
 fn timing(timing: &Timing) -> Option<Sheet> {
     let plain = Timing::from_detect(timing.detect);
-    let derived =
-        derive(timing.detect, Some(timing.lease), Some(timing.guard_budget), Some(timing.watchdog));
+    let derived = derive(timing.detect, Some(timing.lease), Some(timing.guard_budget), Some(timing.watchdog));
     let mut sheet = Sheet::new("[cluster.timing]");
     for (key, value, default) in [
         ("beat", timing.beat, derived.beat),

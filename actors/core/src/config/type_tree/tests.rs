@@ -47,6 +47,7 @@ fn the_pairs_of_the_reference_come_in_name_order() {
             "exec=cluster_resource",
             "floating_ip=cluster_resource",
             "local_resource=resource",
+            "mirror_disk=cluster_resource",
             "resource=",
         ]
     );
@@ -331,7 +332,7 @@ fn values_are_checked_and_defaults_filled_in() {
 fn table_of_built_in_attributes_and_kinds() {
     let kinds = [ValueKind::String, ValueKind::Integer, ValueKind::Boolean, ValueKind::Duration];
     for built_in in built_in::ATTRIBUTES.iter().filter(|a| !["name", "type"].contains(&a.name)) {
-        let base = if built_in.on == "floating_ip" { "floating_ip" } else { "exec" };
+        let base = if ["floating_ip", "mirror_disk"].contains(&built_in.on) { built_in.on } else { "exec" };
         for kind in kinds {
             let types = BTreeMap::from([with("t", base, &[(built_in.name, attribute(kind))])]);
             let number = matches!(built_in.kind, AttributeKind::NumberOr(_)) && kind == ValueKind::Integer;
@@ -339,6 +340,21 @@ fn table_of_built_in_attributes_and_kinds() {
             assert_eq!(TypeTree::new(&types).is_ok(), fits, "{} {kind}", built_in.name);
         }
     }
+}
+
+/// What only disks have is free for others: `port` and `size` are too common to be refused.
+#[test]
+fn a_type_may_have_an_attribute_called_as_one_of_disks() {
+    let types = BTreeMap::from([with("t", "exec", &[("size", attribute(ValueKind::Boolean))])]);
+    let tree = TypeTree::new(&types).unwrap();
+    let size = tree.attribute(&"t".into(), "size").unwrap();
+    assert_eq!((size.kind, size.defined_by), (AttributeKind::Value(ValueKind::Boolean), "t".into()));
+    assert!(tree.presets(&"t".into()).is_empty());
+    assert!(tree.attribute(&"exec".into(), "size").is_none());
+    // Its own times are those of disks.
+    let start = tree.attribute(&"mirror_disk".into(), "start_timeout").unwrap();
+    assert_eq!(start.default, Some(Value::Duration(300_000)));
+    assert!(tree.attribute(&"mirror_disk".into(), "start").is_none());
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Lifecycle, Phase};
 use crate::{
-    config::ResourceConfig,
+    config::{ResourceConfig, ResourceKind},
     ids::{MonitorName, ResourceName},
     recovery::ladder::{LocalStep, local_step},
     registry::state::{FailedResource, FailureKind, ResourceState},
@@ -36,9 +36,15 @@ impl Lifecycle {
         } else {
             resource.retries += 1;
             resource.counted = true;
-            resource.set(ResourceState::OnlinePending, why, now);
             actions.push(Action::CountRetry(name.clone(), kind));
-            actions.push(Action::Start(name.clone()));
+            if kind == FailureKind::Ended && matches!(config.kind, ResourceKind::MirrorDisk(_)) {
+                // What runs on it stops first, and starts again after it.
+                resource.set(ResourceState::OnlineFailure, why, now);
+                self.restart.extend(self.order.with_dependents(std::slice::from_ref(name)));
+            } else {
+                resource.set(ResourceState::OnlinePending, why, now);
+                actions.push(Action::Start(name.clone()));
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! What is started and stopped next.
 
+use std::collections::BTreeSet;
+
 use super::{Action, CheckedState, Lifecycle, Phase, Resource};
-use crate::{ids::ResourceName, registry::state::ResourceState, time::Timestamp};
+use crate::{config::ResourceKind, ids::ResourceName, registry::state::ResourceState, time::Timestamp};
 
 impl Lifecycle {
     /// It is up, and so is the group.
@@ -29,6 +31,18 @@ impl Lifecycle {
         }
         resource.set(state, detail, now);
         true
+    }
+
+    /// Mirrored disks that are not up, with all that depends on them, where some of that runs: a node
+    /// that starts again finds its programs, but not its devices (R34).
+    pub(super) fn on_lost_disks(&self) -> BTreeSet<ResourceName> {
+        let is_up = |name: &ResourceName| self.resources.get(name).is_some_and(Resource::is_up);
+        let lost =
+            self.config.resources.iter().filter(|(name, resource)| {
+                matches!(resource.kind, ResourceKind::MirrorDisk(_)) && !is_up(name)
+            });
+        let with_users = lost.map(|(name, _)| self.order.with_dependents(std::slice::from_ref(name)));
+        with_users.filter(|all| all.iter().any(is_up)).flatten().collect()
     }
 
     /// Stops what a monitor restarts, in reverse; once all of it is offline it starts again like

@@ -654,3 +654,54 @@ fn a_reset_gives_all_retries_and_restarts_back() {
         ],
     );
 }
+
+/// Address `ip`, disk `md` with one retry, and program `db` on it.
+fn group_with_a_disk() -> Lifecycle {
+    let disk = crate::config::MirrorDiskConfig::of("/dev/sdb2".into(), "/dev/sdb1".into());
+    let config = GroupConfig {
+        resources: BTreeMap::from([
+            ("ip".into(), resource(address(), 0)),
+            ("md".into(), resource(ResourceKind::MirrorDisk(disk), 1)),
+            ("db".into(), resource(exec(), 1)),
+        ]),
+        ..GroupConfig::default()
+    };
+    Lifecycle::new(config, &"kiki".into(), &Failures::default(), Timestamp(0))
+}
+
+#[test]
+fn r34_what_runs_on_a_disk_that_went_with_the_node_is_stopped_before_the_disk_comes_back() {
+    let mut group = group_with_a_disk();
+    play(
+        &mut group,
+        &[
+            (begin(&["ip", "db"]), "stop db, report"),
+            (stopped("db"), "start md, report"),
+            (started("md"), "start db, report"),
+            (started("db"), "report"),
+        ],
+    );
+    assert_eq!(group.state(), GroupState::Online);
+}
+
+#[test]
+fn a_disk_that_is_lost_takes_its_programs_along_and_brings_them_back() {
+    let mut group = group_with_a_disk();
+    play(
+        &mut group,
+        &[
+            (begin(&[]), "start ip, report"),
+            (started("ip"), "start md, report"),
+            (started("md"), "start db, report"),
+            (started("db"), "report"),
+            (Event::Ended("md".into(), "the device is gone".into()), "count md, stop db, report"),
+            (stopped("db"), "stop md, report"),
+            (stopped("md"), "start md, report"),
+            (started("md"), "start db, report"),
+            (started("db"), "report"),
+            // Its retries are used up: the group is handed on.
+            (Event::Ended("md".into(), "the device is gone".into()), "report"),
+        ],
+    );
+    assert_eq!(group.state(), GroupState::Error);
+}
