@@ -307,7 +307,11 @@ fn agree(plain: &Plain) {
                 assert_eq!(owner, &None);
                 let lasts = matches!(
                     because,
-                    Idle::NotWanted | Idle::StoppedWith { .. } | Idle::NoServer | Idle::Needs { .. }
+                    Idle::NotWanted
+                        | Idle::StoppedWith { .. }
+                        | Idle::NoServer
+                        | Idle::WaitsForCopy { .. }
+                        | Idle::Needs { .. }
                 ) || plain.state.cluster_mode() == ClusterMode::Suspended;
                 assert!(lasts, "{unit} is at rest, and waits: {because}");
             }

@@ -267,6 +267,10 @@ fn check(plain: &Plain, unit: &GroupName, said: &Report) {
                     Rejection::NotUpThere { named } => !is_up(plain, &decisions, unit, named, Some(server)),
                     Rejection::Stopping { named } => !is_up(plain, &decisions, unit, named, Some(server)),
                     Rejection::NotUp { named } => !is_up(plain, &decisions, unit, named, None),
+                    Rejection::NotGood { volume, good, .. } => {
+                        let facts = plain.state.volumes.get(volume).map(|item| &item.value);
+                        facts.is_some_and(|facts| facts.good == *good) && !good.contains(server)
+                    }
                     Rejection::NotPulledUp => ownership.owner.is_none() || ownership.release.is_some(),
                 };
                 assert!(holds, "{unit} on {server}: {why} is not so");

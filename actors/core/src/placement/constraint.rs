@@ -1,6 +1,6 @@
 //! What a server must be for a unit, each rule by itself, and why it is not.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +10,11 @@ use super::{
 };
 use crate::{
     config::{Exclusive, Named, StartKind},
-    ids::{GroupName, PoolName},
-    registry::state::{ServerMode, StartEvent},
+    ids::{GroupName, PoolName, ServerName, VolumeName},
+    registry::{
+        mirror::volumes_of,
+        state::{ServerMode, StartEvent},
+    },
 };
 
 /// Why a server cannot take a unit now.
@@ -58,6 +61,15 @@ pub enum Rejection {
     },
     /// It comes back with something that has not started there.
     NotPulledUp,
+    /// Its copy of one of the group's mirrored volumes is not up to date (T2, C20).
+    NotGood {
+        /// Which volume.
+        volume: VolumeName,
+        /// Where the copy is good.
+        good: BTreeSet<ServerName>,
+        /// Who has the volume open, and brings the other copies up to date.
+        open: Option<ServerName>,
+    },
 }
 
 impl fmt::Display for Rejection {
@@ -81,15 +93,30 @@ impl fmt::Display for Rejection {
             Self::NotUp { named } => write!(f, "{named}, which it needs, is up nowhere"),
             Self::Stopping { named } => write!(f, "{named}, which it stops with, is stopping"),
             Self::NotPulledUp => f.write_str("what it comes back with has not started there"),
+            Self::NotGood { volume, open: Some(open), .. } => {
+                write!(
+                    f,
+                    "its copy of {volume} is not up to date; {open} has the volume open, and a resync from there is under way or needed"
+                )
+            }
+            Self::NotGood { volume, good, open: None } => {
+                write!(f, "its copy of {volume} is not up to date; the copy on {} is", names(good))
+            }
         }
     }
+}
+
+/// Servers in a sentence.
+pub(super) fn names(servers: &BTreeSet<ServerName>) -> String {
+    let names: Vec<&str> = servers.iter().map(ServerName::as_str).collect();
+    names.join(", ")
 }
 
 /// One thing that must hold of a server for a unit.
 type Must = fn(&Board<'_>, UnitId, ServerId) -> Result<(), Rejection>;
 
 /// What must hold of a server whatever else runs, in the order in which it is asked.
-const LASTING: [Must; 6] = [joined, up, stays, renews, in_pool, exclusive];
+const LASTING: [Must; 7] = [joined, up, stays, renews, in_pool, exclusive, good_copies];
 
 impl Board<'_> {
     /// Whether a server of the unit's list could take it, dependencies left out.
@@ -182,6 +209,23 @@ fn in_pool(board: &Board<'_>, unit: UnitId, server: ServerId) -> Result<(), Reje
         return Ok(());
     }
     Err(Rejection::OtherPool { pool: pool.into() })
+}
+
+/// T2, C20: only where every mirrored volume of the unit is good; before a volume has its facts, on any
+/// server that may have a copy.
+fn good_copies(board: &Board<'_>, unit: UnitId, server: ServerId) -> Result<(), Rejection> {
+    let (state, server) = (board.snapshot.state, board.snapshot.servers[server].name);
+    let Some(config) = board.snapshot.units[unit].config.filter(|_| !state.volumes.is_empty()) else {
+        return Ok(());
+    };
+    for volume in volumes_of(config) {
+        let Some(facts) = state.volumes.get(&volume).map(|item| &item.value) else { continue };
+        if !facts.good.contains(server) {
+            let open = state.is_open(facts).then(|| facts.owner.clone()).flatten();
+            return Err(Rejection::NotGood { volume, good: facts.good.clone(), open });
+        }
+    }
+    Ok(())
 }
 
 /// A completely exclusive unit shares its server with no exclusive one, and none comes to it.

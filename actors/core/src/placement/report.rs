@@ -1,13 +1,17 @@
 //! Why a unit is where it is, or why it is nowhere, and why it is not on each other server: what
 //! the decision itself would say now.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     board::Board,
     candidate::Rank,
+    constraint::names,
     dependency::{Closed, Reach},
     plan::{Input, Round},
     snapshot::{ServerId, UnitId},
@@ -16,7 +20,7 @@ use super::{
 pub use super::{candidate::Rule, constraint::Rejection};
 use crate::{
     config::{Exclusive, GroupConfig, Named},
-    ids::{GroupName, ServerName},
+    ids::{GroupName, ServerName, VolumeName},
     reason::Reason,
     registry::state::ClusterMode,
 };
@@ -84,6 +88,13 @@ pub enum Idle {
     },
     /// No server could take it.
     NoServer,
+    /// No server that could take it has a good copy of one of its volumes (R40).
+    WaitsForCopy {
+        /// Which volume.
+        volume: VolumeName,
+        /// The servers with a good copy.
+        on: BTreeSet<ServerName>,
+    },
     /// It needs something that is not up where it could run.
     Needs {
         /// What.
@@ -158,14 +169,14 @@ pub fn report(input: &Input<'_>, unit: &GroupName) -> Option<Report> {
         },
         None => {
             let verdict = Starts::new(&mut board, &reach, input.since_start, pools_settled).verdict(id);
-            place(&board, mode, verdict)
+            place(&board, id, mode, verdict)
         }
     };
     let servers = board.standings(id);
     Some(Report { unit: unit.clone(), place, servers })
 }
 
-fn place(board: &Board<'_>, mode: ClusterMode, verdict: Option<Verdict>) -> Place {
+fn place(board: &Board<'_>, unit: UnitId, mode: ClusterMode, verdict: Option<Verdict>) -> Place {
     let name = |unit: &UnitId| board.snapshot.units[*unit].name.clone();
     let because = match (mode, verdict) {
         (_, Some(Verdict::Closed(closed))) => match closed {
@@ -185,7 +196,7 @@ fn place(board: &Board<'_>, mode: ClusterMode, verdict: Option<Verdict>) -> Plac
                 Idle::OthersFirst { groups: needed.iter().map(|needed| name(&needed.unit)).collect() }
             }
             Verdict::Pulled { by, .. } => Idle::PulledUp { by: name(&by) },
-            Verdict::NoServer => Idle::NoServer,
+            Verdict::NoServer => board.waits_for_copy(unit).unwrap_or(Idle::NoServer),
             Verdict::Needs(named) => Idle::Needs { named },
             Verdict::After(named) => Idle::StartsAfter { named },
             Verdict::WaitsForHome => Idle::WaitsForServers,
@@ -197,6 +208,16 @@ fn place(board: &Board<'_>, mode: ClusterMode, verdict: Option<Verdict>) -> Plac
 }
 
 impl Board<'_> {
+    /// R40: some server could take the unit if only its copy of a volume were good.
+    fn waits_for_copy(&self, unit: UnitId) -> Option<Idle> {
+        let listed = (0..self.snapshot.servers.len()).filter(|server| self.lists(unit, *server).is_ok());
+        let mut refused = listed.filter_map(|server| self.allows(unit, server).err());
+        refused.find_map(|why| match why {
+            Rejection::NotGood { volume, good, .. } => Some(Idle::WaitsForCopy { volume, on: good }),
+            _ => None,
+        })
+    }
+
     /// Every server by number, with how it stands for a unit.
     fn standings(&self, unit: UnitId) -> Vec<(ServerName, Standing)> {
         let mut all: Vec<ServerId> = (0..self.snapshot.servers.len()).collect();
@@ -311,6 +332,9 @@ impl fmt::Display for Idle {
                 write!(f, "it stopped with {on}, and nothing that brings it back has started since")
             }
             Self::NoServer => f.write_str("no server could take it"),
+            Self::WaitsForCopy { volume, on } => {
+                write!(f, "it waits for {}, which alone has a good copy of {volume}", names(on))
+            }
             Self::Needs { named } => write!(f, "it needs {named}, which is not up where it could run"),
             Self::StartsAfter { named } => write!(f, "it starts after {named}, which is starting"),
             Self::OthersFirst { groups } => {

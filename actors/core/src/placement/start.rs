@@ -14,7 +14,7 @@ use crate::{
     config::{GroupConfig, Named, Placement},
     ids::ServerName,
     reason::Reason,
-    registry::{Command, Key, state::StartEvent},
+    registry::{Command, Key, mirror::volumes_of, state::StartEvent},
 };
 
 /// The starts of one round.
@@ -137,6 +137,7 @@ impl<'b, 'a> Starts<'b, 'a> {
             None => vacated.unwrap_or(Reason::StillWanted),
         };
         let mut keys = vec![Key::Presence(self.board.snapshot.servers[server].name.clone())];
+        keys.extend(of.config.into_iter().flat_map(volumes_of).map(Key::Volume));
         if of.config.is_some_and(|config| !config.pools.is_empty()) {
             keys.push(Key::PoolMembers);
         }

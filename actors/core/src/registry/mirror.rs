@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use super::State;
 use crate::{
     config::{GroupConfig, ResourceKind},
     ids::{Epoch, Generation, GroupName, ResourceName, ServerName, VolumeName},
@@ -22,6 +23,23 @@ pub fn configured_volume<'a>(
         let servers = group.servers.iter().cloned().collect();
         matches!(kind, ResourceKind::MirrorDisk(_)).then_some((name, servers))
     })
+}
+
+/// The mirrored volumes of a group.
+pub fn volumes_of(group: &GroupConfig) -> impl Iterator<Item = VolumeName> {
+    let mirrors = group.resources.iter().filter(|(_, one)| matches!(one.kind, ResourceKind::MirrorDisk(_)));
+    mirrors.map(|(name, _)| VolumeName::from(name.as_str()))
+}
+
+impl State {
+    /// Whether whoever opened a volume may still have it open: it owns its group. An owner that crashed
+    /// lost the group with its end (R13).
+    #[must_use]
+    pub fn is_open(&self, volume: &Volume) -> bool {
+        let group = self.groups.get(&volume.group);
+        let owner = group.and_then(|group| group.ownership.value.owner.as_ref());
+        volume.owner.is_some() && volume.owner.as_ref() == owner
+    }
 }
 
 /// What the servers agree on about one volume.

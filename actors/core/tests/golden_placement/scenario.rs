@@ -234,6 +234,10 @@ fn member(type_name: &str) -> ResourceConfig {
     let exec = ResourceConfig::of(ResourceKind::Exec(ExecConfig::of(vec!["x".into()])));
     match type_name {
         "exec" => exec,
+        "mirror_disk" => ResourceConfig::of(ResourceKind::MirrorDisk(MirrorDiskConfig::of(
+            "/dev/sdb2".into(),
+            "/dev/sdb1".into(),
+        ))),
         other => ResourceConfig { type_name: Some(other.into()), ..exec },
     }
 }

@@ -11,9 +11,11 @@ use tasuki_core::{
     placement::{
         dependency::waits_for,
         plan::{Decision, Input, decide},
+        report::report,
     },
     registry::{
-        Author, Command, Proposal, Reply, State, apply,
+        Author, Command, Key, Proposal, Reply, State, apply,
+        mirror::VolumeCommand,
         state::{
             AfterStop, ClusterMode, FailedResource, FailureKind, GroupReport, GroupState, Ownership,
             ResourceReport, ResourceState, ServerMode,
@@ -114,6 +116,38 @@ impl World {
                 let failed = Some(FailureKind::Ended);
                 self.report(&unit.into(), GroupState::Error, ResourceState::OnlineFailure, failed);
             }
+            ["form", volume, "for", unit, "good", ref good @ ..] => {
+                let group = GroupName::from(unit);
+                let ownership = self.ownership(&group);
+                let (server, group_epoch) = (ownership.owner.unwrap(), ownership.epoch);
+                let good = good.iter().map(|name| ServerName::from(*name)).collect();
+                self.volume(volume, VolumeCommand::Form { group, server, group_epoch, size: 4096, good });
+            }
+            ["open", volume] => {
+                let facts = self.state.volumes[&volume.into()].value.clone();
+                let ownership = self.ownership(&facts.group);
+                let (server, group_epoch) = (ownership.owner.unwrap(), ownership.epoch);
+                let (epoch, without) = (facts.epoch.next(), BTreeSet::new());
+                self.volume(volume, VolumeCommand::Open { server, group_epoch, epoch, without });
+            }
+            ["outdate", volume, copy] => {
+                let (server, epoch) = self.opened(volume);
+                let copies = BTreeSet::from([copy.into()]);
+                self.volume(volume, VolumeCommand::Outdate { server, epoch, copies });
+            }
+            ["synced", volume, copy] => {
+                let (server, epoch) = self.opened(volume);
+                self.volume(volume, VolumeCommand::UpToDate { server, epoch, copy: copy.into() });
+            }
+            ["close", volume] => {
+                let (server, epoch) = self.opened(volume);
+                self.volume(volume, VolumeCommand::Close { server, epoch });
+            }
+            ["force", "copy", volume, server] => {
+                let command = VolumeCommand::Force { server: server.into() };
+                self.operator(Command::Volume { volume: volume.into(), command });
+            }
+            ["explain", unit] => self.explain(&unit.into()),
             ["stopped", unit] => {
                 let unit = GroupName::from(unit);
                 let ownership = self.ownership(&unit);
@@ -122,6 +156,30 @@ impl World {
             }
             _ => panic!("what is {words:?}?"),
         }
+    }
+
+    /// What the owner of a volume says, decided on what is known now.
+    fn volume(&mut self, name: &str, command: VolumeCommand) {
+        let key = Key::Volume(name.into());
+        let read = vec![(key.clone(), self.state.revision_of(&key))];
+        let command = Command::Volume { volume: name.into(), command };
+        let reply = self.propose(Author::Server("kiki".into()), None, read, command);
+        assert!(matches!(reply, Reply::Applied { .. }), "{reply:?}");
+    }
+
+    fn opened(&self, name: &str) -> (ServerName, Epoch) {
+        let facts = &self.state.volumes[&name.into()].value;
+        (facts.owner.clone().unwrap(), facts.epoch)
+    }
+
+    /// What operators are told of a group's place.
+    fn explain(&mut self, unit: &GroupName) {
+        let up = |name: &&ServerName| self.state.presence(name).is_some_and(|presence| presence.up);
+        let fit: BTreeSet<ServerName> = self.state.servers.keys().filter(up).cloned().collect();
+        let input = Input { state: &self.state, fit: &fit, since_start: Duration::from_secs(3600) };
+        let said = report(&input, unit).unwrap();
+        self.log.push(format!("explain {unit}: {}", said.place));
+        self.log.extend(said.servers.iter().map(|(server, how)| format!("explain {server}: {how}")));
     }
 
     fn up(&mut self, server: ServerName) {

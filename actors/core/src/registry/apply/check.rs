@@ -9,6 +9,7 @@ use crate::{
     planted::{self, Planted},
     registry::{
         Refusal,
+        mirror::volumes_of,
         state::{GroupEntry, Presence, ServerMode},
     },
 };
@@ -59,6 +60,13 @@ impl Change<'_> {
         self.enabled(group)?;
         if !config.pools.is_empty() && !config.pools.contains(&pool_of(self.state, server)) {
             return Err(Refusal::NotInPool { group: group.clone(), server: server.clone() });
+        }
+        // T2, C20: only where every mirrored volume is good.
+        let bad = volumes_of(config).find(|volume| {
+            self.state.volumes.get(volume).is_some_and(|facts| !facts.value.good.contains(server))
+        });
+        if let Some(volume) = bad {
+            return Err(Refusal::NotGood { volume, server: server.clone() });
         }
         match self.does_not_share(group, config, server) {
             Some(other) => {

@@ -203,17 +203,9 @@ impl Change<'_> {
         Ok(volume)
     }
 
-    /// Whether whoever opened a volume may still have it open: it owns its group. An owner that crashed
-    /// lost the group with its end (R13).
-    fn is_open(&self, volume: &Volume) -> bool {
-        let group = self.state.groups.get(&volume.group);
-        let owner = group.and_then(|group| group.ownership.value.owner.as_ref());
-        volume.owner.is_some() && volume.owner.as_ref() == owner
-    }
-
     fn not_open(&self, name: &VolumeName, volume: &Volume) -> Result<(), Refusal> {
         match &volume.owner {
-            Some(server) if self.is_open(volume) => {
+            Some(server) if self.state.is_open(volume) => {
                 Err(Refusal::VolumeOpen { volume: name.clone(), server: server.clone() })
             }
             _ => Ok(()),
@@ -238,7 +230,7 @@ impl Change<'_> {
         let names: Vec<VolumeName> = self.state.volumes.keys().cloned().collect();
         for name in names {
             let Ok(mut volume) = self.known(&name) else { continue };
-            let is_open = self.is_open(&volume);
+            let is_open = self.state.is_open(&volume);
             let groups = self.state.groups.iter();
             let configs = groups.filter_map(|(group, entry)| Some((group, &entry.config.as_ref()?.value)));
             let Some((group, servers)) = configured_volume(configs, &name) else {
