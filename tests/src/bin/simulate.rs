@@ -6,14 +6,22 @@
 //! simulate --kept tests/seeds.txt      the seeds that once failed
 //! simulate --planted R1 --runs 50      a hunt with a rule taken out (feature `planted`)
 //! simulate --bite --runs 50            every rule taken out in turn: which seed notices, and how
+//! simulate --bite --rule R16           one of them
 //! ```
+//!
+//! `--servers`, `--tie-break` (none, files, witness, fence, ping), `--profile` (`any`, or one of
+//! `sim::profile`) and `--seconds` of faults say what a run is like; `--jobs` how many run at once.
 
 use std::{
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
-use tasuki_tests::sim::run::{OUTSIDE, Options, Report, run, tie_breaks, watch_panics};
+use tasuki_tests::sim::{
+    bites::{BITES, Bite},
+    profile::PROFILES,
+    run::{OUTSIDE, Options, Report, run, tie_breaks, watch_panics},
+};
 
 /// What the random numbers of libraries are made of, from the seed: hash maps, election time-outs,
 /// names of proposals. Only in this program.
@@ -56,12 +64,15 @@ struct Arguments {
     tie_break: String,
     seconds: u64,
     trace: bool,
+    profile: String,
     planted: Option<String>,
     bite: bool,
+    rule: Option<String>,
     kept: Option<String>,
 }
 
-fn main() -> ExitCode {
+/// The program.
+pub fn main() -> ExitCode {
     let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(why) => {
@@ -88,8 +99,10 @@ fn parse() -> Result<Arguments, String> {
         tie_break: "none".into(),
         seconds: 40,
         trace: false,
+        profile: "mixed".into(),
         planted: None,
         bite: false,
+        rule: None,
         kept: None,
     };
     let mut words = std::env::args().skip(1);
@@ -112,6 +125,8 @@ fn parse() -> Result<Arguments, String> {
             "--jobs" => parsed.jobs = usize::try_from(number()?).unwrap_or(1).max(1),
             "--servers" => parsed.servers = usize::try_from(number()?).ok(),
             "--tie-break" => parsed.tie_break = value,
+            "--profile" => parsed.profile = value,
+            "--rule" => parsed.rule = Some(value),
             "--planted" => parsed.planted = Some(value),
             "--kept" => parsed.kept = Some(value),
             "--seconds" => parsed.seconds = number()?,
@@ -120,6 +135,10 @@ fn parse() -> Result<Arguments, String> {
     }
     if !tie_breaks().contains_key(parsed.tie_break.as_str()) {
         return Err(format!("--tie-break is one of {:?}", tie_breaks().keys().collect::<Vec<_>>()));
+    }
+    let profiles: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).chain(["any"]).collect();
+    if !profiles.contains(&parsed.profile.as_str()) {
+        return Err(format!("--profile is one of {profiles:?}"));
     }
     Ok(parsed)
 }
@@ -141,6 +160,7 @@ fn one(arguments: &Arguments, seed: u64) -> ExitCode {
         seed,
         servers: arguments.servers,
         tie_break: tie_breaks().remove(arguments.tie_break.as_str()).unwrap_or_default(),
+        profile: arguments.profile.clone(),
         faults: arguments.seconds * 1000,
         aloud: arguments.trace,
         planted: arguments.planted.clone(),
@@ -182,42 +202,53 @@ fn plant(rule: &str) -> Result<(), String> {
 
 /// Every rule taken out in turn, until a seed notices.
 fn bite(arguments: &Arguments) -> ExitCode {
-    let mut unnoticed = 0;
-    println!("{:<12} {:>5}  noticed by", "rule", "runs");
-    let inside = tasuki_core::planted::ALL.iter().map(|(name, _)| *name);
-    for rule in inside.chain(OUTSIDE) {
-        // The tie-break is for two servers.
-        let two = matches!(rule, "R14" | "R15");
-        let how = Arguments {
-            planted: Some(rule.to_owned()),
-            servers: if two { Some(2) } else { arguments.servers },
-            tie_break: if two { "files".into() } else { arguments.tie_break.clone() },
-            seed: None,
-            kept: None,
-            ..*arguments
+    let mut wrong = 0;
+    println!("{:<12} {:<28} {:>5} {:>6}  noticed by", "rule", "where", "runs", "stated");
+    for bite in BITES.iter().filter(|bite| arguments.rule.as_deref().is_none_or(|rule| rule == bite.rule)) {
+        let Ok(found) = found(arguments, bite) else { return ExitCode::FAILURE };
+        let place = format!("{} servers, {}, {}", bite.servers, bite.tie_break, bite.profile);
+        let stated = bite.within.map_or("-".to_owned(), |within| within.to_string());
+        let (runs, what) = match &found {
+            Some((seed, what)) => (seed - bite.from + 1, what.as_str()),
+            None => (arguments.runs, "nobody"),
         };
-        let mut found = None;
-        for seed in arguments.from..arguments.from + arguments.runs {
-            let output = child(&how, seed).and_then(std::process::Child::wait_with_output);
-            let Ok(output) = output else { return ExitCode::FAILURE };
-            if !output.status.success() {
-                let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                found = Some((seed, text.lines().last().unwrap_or_default().to_owned()));
-                break;
-            }
-        }
-        match found {
-            Some((seed, what)) => println!("{rule:<12} {:>5}  {what}", seed - arguments.from + 1),
-            None => {
-                unnoticed += 1;
-                println!("{rule:<12} {:>5}  nobody", arguments.runs);
-            }
-        }
+        println!("{:<12} {place:<28} {runs:>5} {stated:>6}  {what}", bite.rule);
+        wrong += u32::from(bite.within.is_some_and(|within| found.is_none() || runs > within));
     }
-    if unnoticed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The seeds of a list, one a line: seed, servers, tie-break, and why it is kept.
+/// The first seed that notices, and how.
+fn found(arguments: &Arguments, bite: &Bite) -> std::io::Result<Option<(u64, String)>> {
+    let how = Arguments {
+        planted: Some(bite.rule.to_owned()),
+        servers: Some(bite.servers),
+        tie_break: bite.tie_break.to_owned(),
+        profile: bite.profile.to_owned(),
+        seed: None,
+        rule: None,
+        kept: None,
+        ..*arguments
+    };
+    let seeds: Vec<u64> = (bite.from..bite.from + arguments.runs).collect();
+    for batch in seeds.chunks(arguments.jobs) {
+        let children: Vec<_> = batch.iter().map(|seed| (*seed, child(&how, *seed))).collect();
+        let mut first = None;
+        for (seed, child) in children {
+            let output = child?.wait_with_output()?;
+            if !output.status.success() && first.is_none() {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                first = Some((seed, text.lines().last().unwrap_or_default().to_owned()));
+            }
+        }
+        if first.is_some() {
+            return Ok(first);
+        }
+    }
+    Ok(None)
+}
+
+/// The seeds of a list, one a line: seed, servers, tie-break, profile, and why it is kept.
 fn kept(list: &str) -> ExitCode {
     let text = match std::fs::read_to_string(list) {
         Ok(text) => text,
@@ -231,7 +262,9 @@ fn kept(list: &str) -> ExitCode {
         let mut words = line.split_whitespace();
         let (seed, servers) =
             (words.next().and_then(|w| w.parse().ok()), words.next().and_then(|w| w.parse().ok()));
-        let (Some(seed), Some(servers), Some(tie_break)) = (seed, servers, words.next()) else {
+        let (Some(seed), Some(servers), Some(tie_break), Some(profile)) =
+            (seed, servers, words.next(), words.next())
+        else {
             eprintln!("{list}: not understood: {line}");
             return ExitCode::from(2);
         };
@@ -245,8 +278,10 @@ fn kept(list: &str) -> ExitCode {
             tie_break: tie_break.to_owned(),
             seconds: 40,
             trace: false,
+            profile: profile.to_owned(),
             planted: None,
             bite: false,
+            rule: None,
             kept: None,
         };
         match child(&how, seed).and_then(std::process::Child::wait_with_output) {
@@ -307,7 +342,7 @@ fn hunt(arguments: &Arguments) -> ExitCode {
 fn child(arguments: &Arguments, seed: u64) -> std::io::Result<std::process::Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--seed", &seed.to_string(), "--seconds", &arguments.seconds.to_string()]);
-    command.args(["--tie-break", &arguments.tie_break]);
+    command.args(["--tie-break", &arguments.tie_break, "--profile", &arguments.profile]);
     if let Some(rule) = &arguments.planted {
         command.args(["--planted", rule]);
     }

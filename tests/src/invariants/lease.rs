@@ -34,6 +34,30 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// R4: nothing brings the lease of a judged incarnation back.
+    fn renewed_after_judgement(&self, world: &State) -> Result<(), String> {
+        for (at, machine) in world.machines.iter().enumerate() {
+            let judged =
+                self.judged.get(at).is_some_and(|judged| *judged > 0 && *judged == machine.incarnation);
+            let stood =
+                machine.thawed.is_some_and(|(thawed, _)| world.now <= thawed + self.budget + self.lease);
+            if judged
+                && !stood
+                && machine.moves()
+                && let Some(end) = machine.lease()
+            {
+                let left = end.since(machine.now()).as_millis();
+                return Err(format!(
+                    "{} was judged lost, and the same incarnation holds a lease for {left} ms more",
+                    machine.name
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Invariant for Lease {
     fn name(&self) -> &'static str {
         "leases never overlap takeovers"
@@ -85,6 +109,7 @@ impl Invariant for Lease {
     }
 
     fn tick(&mut self, world: &State) -> Result<(), String> {
+        self.renewed_after_judgement(world)?;
         self.bare.resize(world.machines.len(), None);
         for (at, machine) in world.machines.iter().enumerate() {
             if machine.running.is_empty() || machine.lease().is_some() {

@@ -2,8 +2,10 @@
 //! facts as they happen, and know what no server knows: the true time, and everything at once.
 
 mod committed;
+mod fresh;
 mod lease;
 mod linear;
+mod obeys;
 mod one_leader;
 mod one_owner;
 mod one_sole;
@@ -73,6 +75,8 @@ impl Invariants {
             Box::new(stop_reason::StopReason::default()),
             Box::new(linear::Linear::default()),
             Box::new(settled::Settled),
+            Box::new(obeys::Obeys::new(timing)),
+            Box::new(fresh::Fresh::default()),
             Box::new(sound::Sound),
         ])
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tasuki_core::registry::Key;
+
 /// An operation of a client, as its history has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
@@ -9,6 +11,8 @@ pub struct Op {
     pub id: u64,
     /// What.
     pub kind: Kind,
+    /// What a write has read before, and at which revision it was: it is refused when that has moved.
+    pub named: Option<(Key, u64)>,
     /// What came of it; none when it has just begun.
     pub outcome: Option<Outcome>,
 }

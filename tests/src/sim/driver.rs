@@ -53,16 +53,19 @@ impl Driver {
     /// Machines as configured, all off.
     #[must_use]
     pub fn new(seed: u64, config: ClusterConfig, aloud: bool) -> Self {
-        let servers: Vec<ServerName> =
-            config.servers_by_number().iter().map(|(name, _)| (*name).clone()).collect();
+        // A witness that keeps a record is none of the machines: see `votes`.
+        let all = config.servers_by_number();
+        let all = all.iter().filter(|(_, server)| server.role.may_vote());
+        let servers: Vec<ServerName> = all.map(|(name, _)| (*name).clone()).collect();
         let paces: Vec<DiskPace> = servers.iter().map(|_| DiskPace::default()).collect();
         let mut dice = super::dice::Dice::new(seed ^ 0x5eed);
-        let machines = servers.iter().zip(&paces).map(|(name, pace)| {
+        let machines = servers.iter().zip(&paces).zip(1..).map(|((name, pace), number)| {
             let disk = tasuki_storage::MemoryDisk::paced(Arc::new(pace.clone()));
             let clock = dice.between(1, 1_000_000) * 1_000_000;
             let rate = i64::try_from(dice.between(0, 2000)).unwrap_or(0) - 1000;
             let wall = i64::try_from(dice.between(0, 4000)).unwrap_or(0) - 2000;
-            MachineState::new(name.clone(), disk, clock, rate, wall)
+            let machine = MachineState::new(name.clone(), disk, clock, rate, wall);
+            MachineState { raft_id: RaftId(number), ..machine }
         });
         let networks = config
             .settings
@@ -133,11 +136,26 @@ impl Driver {
         for parcel in parcels {
             self.deliver(parcel);
         }
+        self.votes_turn();
         for at in 0..self.hosts.len() {
             self.step_machine(at);
         }
         self.observe();
         self.violation.is_none()
+    }
+
+    /// What was asked of the votes. Who was fenced is switched on again after a while.
+    fn votes_turn(&mut self) {
+        let off = {
+            let mut state = self.world.state();
+            state.votes_turn();
+            let off = std::mem::take(&mut state.votes.switched_off);
+            let pauses = off.into_iter().map(|at| (at, state.dice.between(1500, 5000)));
+            pauses.collect::<Vec<_>>()
+        };
+        for (at, pause) in off {
+            self.later(pause, move |driver| driver.boot(at));
+        }
     }
 
     /// Steps until something is so, for so many milliseconds at most; whether it was.
@@ -254,14 +272,15 @@ impl Driver {
             let incarnation = next_incarnation(machine);
             let options = NodeOptions {
                 server: machine.name.clone(),
-                raft_id: RaftId(at as u64 + 1),
+                raft_id: machine.raft_id,
                 lineage: Lineage::new("sim"),
                 incarnation,
                 store: StorePlace::Memory(machine.disk.clone()),
                 journal: None,
                 config: self.config.clone(),
                 role,
-                founder: at == self.founder,
+                // A store that was lost is not founded again.
+                founder: at == self.founder && machine.raft_id == RaftId(at as u64 + 1),
                 store_exists: incarnation.0 > 1 && machine.disk.vote().is_some(),
             };
             let clock = machine.clock;
@@ -335,6 +354,14 @@ impl Driver {
                 });
             }
         }
+    }
+
+    /// The store of a machine that is off is lost. Its server joins anew, with an empty one (R23).
+    pub fn lose_store(&mut self, at: usize) {
+        let mut state = self.world.state();
+        let machine = &mut state.machines[at];
+        machine.disk = tasuki_storage::MemoryDisk::paced(Arc::new(self.paces[at].clone()));
+        machine.joined = false;
     }
 
     /// A machine does not move for a while.

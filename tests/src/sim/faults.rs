@@ -48,25 +48,30 @@ pub fn begin(driver: &mut Driver, mut dice: Dice, until: u64) {
     if driver.now() >= until {
         return;
     }
-    let whole: u64 = KINDS.iter().map(|(weight, _)| weight).sum();
-    let mut at = dice.below(whole);
-    for (weight, fault) in KINDS {
-        if at < weight {
-            fault(driver, &mut dice);
-            break;
-        }
-        at -= weight;
-    }
+    one(driver, &mut dice);
     // Mostly one after the other, sometimes close together.
     let pause = if dice.permille(250) { dice.between(1, 150) } else { dice.between(150, 2600) };
     driver.later(pause, move |driver| begin(driver, dice, until));
 }
 
-fn machine(driver: &Driver, dice: &mut Dice) -> usize {
+/// Lets one thing go wrong now.
+pub fn one(driver: &mut Driver, dice: &mut Dice) {
+    let whole: u64 = KINDS.iter().map(|(weight, _)| weight).sum();
+    let mut at = dice.below(whole);
+    for (weight, fault) in KINDS {
+        if at < weight {
+            fault(driver, dice);
+            break;
+        }
+        at -= weight;
+    }
+}
+
+pub(super) fn machine(driver: &Driver, dice: &mut Dice) -> usize {
     usize::try_from(dice.below(driver.hosts.len() as u64)).unwrap_or(0)
 }
 
-fn pair(driver: &Driver, dice: &mut Dice) -> (usize, usize) {
+pub(super) fn pair(driver: &Driver, dice: &mut Dice) -> (usize, usize) {
     let one = machine(driver, dice);
     let others = driver.hosts.len() - 1;
     let step = 1 + usize::try_from(dice.below(others.max(1) as u64)).unwrap_or(0);
@@ -82,12 +87,17 @@ fn span(dice: &mut Dice) -> u64 {
     }
 }
 
-fn networks(driver: &Driver) -> Vec<NetworkName> {
+pub(super) fn networks(driver: &Driver) -> Vec<NetworkName> {
     driver.world.state().network.networks.clone()
 }
 
 /// Changes wires over all networks, and back after a while.
-fn wires(driver: &mut Driver, pairs: Vec<(usize, usize)>, millis: u64, change: impl Fn(&mut Quality)) {
+pub(super) fn wires(
+    driver: &mut Driver,
+    pairs: Vec<(usize, usize)>,
+    millis: u64,
+    change: impl Fn(&mut Quality),
+) {
     let nets = networks(driver);
     {
         let mut state = driver.world.state();
@@ -108,11 +118,11 @@ fn wires(driver: &mut Driver, pairs: Vec<(usize, usize)>, millis: u64, change: i
     });
 }
 
-fn say(driver: &Driver, line: &str) {
+pub(super) fn say(driver: &Driver, line: &str) {
     driver.world.state().say(&format!("FAULT {line}"));
 }
 
-fn name(driver: &Driver, at: usize) -> String {
+pub(super) fn name(driver: &Driver, at: usize) -> String {
     driver.world.state().machines[at].name.to_string()
 }
 
@@ -314,7 +324,7 @@ fn spoil_votes(driver: &mut Driver, dice: &mut Dice) {
 }
 
 /// An operator does something.
-fn operate(driver: &mut Driver, dice: &mut Dice) {
+pub(super) fn operate(driver: &mut Driver, dice: &mut Dice) {
     let groups: Vec<GroupName> = driver.config.groups.keys().cloned().collect();
     let Some(group) = dice.pick(&groups).cloned() else { return };
     let at = machine(driver, dice);

@@ -12,7 +12,7 @@ use tasuki_actors::ports::{
     ResourceOrder,
 };
 use tasuki_core::{
-    ids::{BootId, Epoch, GroupName, Incarnation, ResourceName, ServerName},
+    ids::{BootId, Epoch, GroupName, Incarnation, RaftId, ResourceName, ServerName},
     membership::hang::Watched,
     registry::state::AfterStop,
     time::{Timestamp, WallTime},
@@ -77,6 +77,12 @@ pub struct MachineState {
     pub joined: bool,
     /// The next starts fail.
     pub fail_starts: u32,
+    /// The next stops fail.
+    pub fail_stops: u32,
+    /// Its place in Raft: another one for each store that it has had (R23).
+    pub raft_id: RaftId,
+    /// Nothing answers its echoes: its cable to the rest of the world is out.
+    pub no_echo: bool,
     /// Milliseconds that a start or a stop takes at most.
     pub agent_pace: u64,
 }
@@ -100,6 +106,9 @@ impl MachineState {
             incarnation: 0,
             joined: false,
             fail_starts: 0,
+            fail_stops: 0,
+            raft_id: RaftId(0),
+            no_echo: false,
             agent_pace: 40,
         }
     }
@@ -318,6 +327,13 @@ impl ResourceAgent for Ports {
 
     async fn stop(&self, order: &ResourceOrder) -> Result<(), AgentError> {
         self.work().await;
+        {
+            let machine = &mut self.world.state().machines[self.at];
+            if machine.fail_stops > 0 {
+                machine.fail_stops -= 1;
+                return Err(AgentError::Failed("exit code 1".into()));
+            }
+        }
         self.end(&(order.group.clone(), order.resource.clone()), Some(order.epoch));
         Ok(())
     }
@@ -350,7 +366,11 @@ impl Ports {
 
 #[async_trait]
 impl Prober for Ports {
-    async fn echo(&self, _: IpAddr, _: Duration) -> Result<(), String> {
+    async fn echo(&self, _: IpAddr, limit: Duration) -> Result<(), String> {
+        if self.world.state().machines[self.at].no_echo {
+            tokio::time::sleep(limit).await;
+            return Err("no answer".into());
+        }
         Ok(())
     }
 

@@ -9,7 +9,9 @@
 //! | [`machine`], [`guard`], [`host`] | a machine, its guard (the real one's decider), its node process |
 //! | [`network`], [`disk`], [`votes`] | what nodes reach outside |
 //! | [`faults`] | what goes wrong, from the seed |
+//! | [`scripts`], [`profile`] | what goes wrong together, so that one rule matters |
 //! | [`client`] | who uses the registry meanwhile |
+//! | [`bites`] | which rules are taken out, and where that is noticed |
 //! | [`fact`], [`trace`] | what happened: for the invariants, and for people |
 //!
 //! Each node has a runtime of its own whose time is paused and moved on by the driver in steps of a
@@ -18,6 +20,7 @@
 //! made of (`getrandom`) follows from the seed too; the program `simulate` sees to that, and runs
 //! each seed in a process of its own, because libraries count in statics.
 
+pub mod bites;
 pub mod client;
 pub mod dice;
 pub mod disk;
@@ -28,7 +31,9 @@ pub mod guard;
 pub mod host;
 pub mod machine;
 pub mod network;
+pub mod profile;
 pub mod run;
+pub mod scripts;
 pub mod trace;
 pub mod votes;
 pub mod world;

@@ -32,10 +32,16 @@ pub struct Quality {
     pub loss: u64,
     /// Datagrams that come twice, of a thousand.
     pub twice: u64,
+    /// Milliseconds that a call or an answer takes besides, from and to: its connection is stuck, while
+    /// datagrams pass.
+    pub stuck: (u64, u64),
+    /// No datagram passes, while calls do.
+    pub mute: bool,
 }
 
 /// A cable in order.
-pub const GOOD: Quality = Quality { cut: false, delay: (0, 2), loss: 0, twice: 0 };
+pub const GOOD: Quality =
+    Quality { cut: false, delay: (0, 2), loss: 0, twice: 0, stuck: (0, 0), mute: false };
 
 /// What is on its way.
 pub enum Parcel {
@@ -273,10 +279,13 @@ impl State {
     /// When something sent now arrives; never, when the wire is cut.
     fn arrival(&mut self, from: usize, to: usize, over: &NetworkName, reliable: bool) -> Option<u64> {
         let quality = self.network.quality(from, to, over);
-        if quality.cut {
+        if quality.cut || quality.mute && !reliable {
             return None;
         }
         let mut millis = self.dice.between(quality.delay.0, quality.delay.1);
+        if reliable && quality.stuck.1 > 0 {
+            millis += self.dice.between(quality.stuck.0, quality.stuck.1);
+        }
         if quality.loss > 0 && self.dice.permille(quality.loss) {
             if !reliable {
                 return None;

@@ -8,10 +8,10 @@ use std::{
 
 use tasuki_actors::handle::RegistryError;
 use tasuki_core::{
-    config::{ClusterConfig, TieBreak},
-    ids::ServerName,
+    config::{ClusterConfig, FenceConfig, FenceKind, Role, ServerConfig, TieBreak},
+    ids::{Revision, ServerName},
     registry::{
-        Author, Command,
+        Author, Command, Key, State as Registry,
         state::{ClusterMode, GroupState, Target},
     },
     time::WallTime,
@@ -23,6 +23,8 @@ use super::{
     driver::Driver,
     fact::What,
     faults,
+    profile::Profile,
+    scripts,
 };
 use crate::{invariants::Violation, twin};
 
@@ -35,6 +37,8 @@ pub struct Options {
     pub servers: Option<usize>,
     /// What breaks a tie of two.
     pub tie_break: TieBreak,
+    /// What it is about: see [`super::profile`]; `any` for what the seed chooses.
+    pub profile: String,
     /// Milliseconds in which things go wrong.
     pub faults: u64,
     /// Prints every line of the trace.
@@ -86,16 +90,18 @@ pub fn run(options: &Options) -> Report {
     let mut dice = Dice::new(options.seed);
     let servers = options.servers.unwrap_or(if dice.permille(700) { 3 } else { 5 });
     let config = configuration(servers, &options.tie_break);
+    let profile = Profile::named(&options.profile, options.seed, servers, &options.tie_break);
     let mut driver = Driver::new(options.seed, config, options.aloud);
     for pace in &driver.paces {
         pace.set_lies(options.planted.as_deref() == Some("R23"));
     }
     {
         let mut state = driver.world.state();
+        state.votes.fences = options.tie_break == TieBreak::Fence;
         state.slow_guards = options.planted.as_deref() == Some("R10");
         state.blind_guards = options.planted.as_deref() == Some("R38");
     }
-    play(&mut driver, &mut dice, options);
+    play(&mut driver, &mut dice, options, profile.unwrap_or(Profile::Mixed));
     let state = driver.world.state();
     Report {
         violation: driver.violation.clone(),
@@ -110,8 +116,19 @@ pub fn run(options: &Options) -> Report {
 fn configuration(servers: usize, tie_break: &TieBreak) -> ClusterConfig {
     let mut config = twin::config(servers, Duration::from_secs(1));
     config.settings.votes.tie_break = tie_break.clone();
-    if *tie_break == TieBreak::VotingFiles {
-        config.settings.votes.files = vec!["/votes/1".into()];
+    match tie_break {
+        TieBreak::None | TieBreak::UnsafePing { .. } => {}
+        TieBreak::VotingFiles => config.settings.votes.files = vec!["/votes/1".into()],
+        TieBreak::Witness { witness } => {
+            config.servers.insert(witness.clone(), keeper());
+        }
+        TieBreak::Fence => {
+            for (name, server) in &mut config.servers {
+                let device = format!("power-of-{name}");
+                config.settings.fences.insert(device.as_str().into(), device_of());
+                server.fencing = vec![vec![device.as_str().into()]];
+            }
+        }
     }
     let web = config.groups.values().next().cloned().unwrap_or_default();
     let mut back = web.clone();
@@ -120,7 +137,31 @@ fn configuration(servers: usize, tie_break: &TieBreak) -> ClusterConfig {
     config
 }
 
-fn play(driver: &mut Driver, dice: &mut Dice, options: &Options) {
+/// The witness that keeps the record of two: none of the machines.
+fn keeper() -> ServerConfig {
+    ServerConfig {
+        number: 100,
+        comment: String::new(),
+        addresses: BTreeMap::from([("public".into(), [127, 9, 2, 100].into())]),
+        role: Role::Register { port: 4 },
+        domain: None,
+        fencing: Vec::new(),
+    }
+}
+
+fn device_of() -> FenceConfig {
+    FenceConfig {
+        comment: String::new(),
+        kind: FenceKind::Script { program: "/bin/true".into() },
+        ports: BTreeMap::new(),
+        timeout: Duration::from_secs(2),
+        retries: 0,
+        delay: Duration::from_millis(500),
+    }
+}
+
+fn play(driver: &mut Driver, dice: &mut Dice, options: &Options, profile: Profile) {
+    driver.world.state().say(&format!("a run of the profile {profile:?}"));
     if !form(driver) {
         fail(driver, "the cluster does not form");
         return;
@@ -129,7 +170,12 @@ fn play(driver: &mut Driver, dice: &mut Dice, options: &Options) {
     clients(driver, dice.fork(), until);
     let first = dice.between(1, 1500);
     let chance = dice.fork();
-    driver.later(first, move |driver| faults::begin(driver, chance, until));
+    if profile == Profile::Mixed {
+        driver.later(first, move |driver| faults::begin(driver, chance, until));
+    } else {
+        deciders(driver, dice.fork(), until);
+        driver.later(first, move |driver| scripts::begin(driver, chance, until, profile));
+    }
     while driver.now() < until {
         if !driver.step() || panicked(driver) {
             return;
@@ -222,7 +268,7 @@ fn heal(driver: &mut Driver) {
         (state.votes.delay, state.votes.unclear, state.votes.torn) = (2, 0, 0);
         for machine in &mut state.machines {
             machine.rate = 0;
-            machine.fail_starts = 0;
+            (machine.fail_starts, machine.fail_stops, machine.no_echo) = (0, 0, false);
             machine.agent_pace = 40;
         }
         state.happened(0, What::Healed);
@@ -231,7 +277,11 @@ fn heal(driver: &mut Driver) {
         driver.thaw(at);
         driver.paces[at].set_sync(0);
         driver.paces[at].set_full(false);
-        driver.boot(at);
+        if driver.world.state().machines[at].joined {
+            driver.boot(at);
+        } else {
+            scripts::join_anew(driver, at);
+        }
     }
     mend(driver);
 }
@@ -303,7 +353,7 @@ fn clients(driver: &mut Driver, mut dice: Dice, until: u64) {
     }
     let at = usize::try_from(dice.below(driver.hosts.len() as u64)).unwrap_or(0);
     let kind = if dice.permille(500) { Kind::Write } else { Kind::Read };
-    operation(driver, at, kind);
+    operation(driver, at, kind, None);
     let pause = dice.between(20, 700);
     driver.later(pause, move |driver| clients(driver, dice, until));
 }
@@ -311,16 +361,41 @@ fn clients(driver: &mut Driver, mut dice: Dice, until: u64) {
 /// One last read on every server: what was ever acknowledged is there.
 fn last_read(driver: &mut Driver) {
     for at in 0..driver.hosts.len() {
-        operation(driver, at, Kind::Read);
+        operation(driver, at, Kind::Read, None);
     }
 }
 
-fn operation(driver: &mut Driver, at: usize, kind: Kind) {
+/// Clients that decide by what they have read: a while ago, on one server, and told to another.
+fn deciders(driver: &mut Driver, mut dice: Dice, until: u64) {
+    if driver.now() >= until {
+        return;
+    }
+    let count = driver.hosts.len() as u64;
+    let mut one = || usize::try_from(dice.below(count)).unwrap_or(0);
+    let (from, to) = (one(), one());
+    let (think, pause) = (dice.between(1, 400), dice.between(50, 900));
+    let registry = driver.node(from).map(|node| node.state());
+    let keys: Vec<Key> = registry.iter().flat_map(|state| hot(state)).collect();
+    if let (Some(registry), Some(key)) = (registry, dice.pick(&keys).cloned()) {
+        let named = (key.clone(), registry.revision_of(&key).0);
+        driver.later(think, move |driver| operation(driver, to, Kind::Write, Some(named)));
+    }
+    driver.later(pause, move |driver| deciders(driver, dice, until));
+}
+
+/// What changes often.
+fn hot(state: &Registry) -> Vec<Key> {
+    let groups =
+        state.groups.keys().flat_map(|group| [Key::Ownership(group.clone()), Key::Report(group.clone())]);
+    groups.chain(state.servers.keys().map(|server| Key::Presence(server.clone()))).collect()
+}
+
+fn operation(driver: &mut Driver, at: usize, kind: Kind, named: Option<(Key, u64)>) {
     let Some(node) = driver.node(at) else { return };
     let world = driver.world.clone();
     let id = next_operation();
     if let Some(host) = &driver.hosts[at] {
-        world.state().happened(at, What::Client(Op { id, kind, outcome: None }));
+        world.state().happened(at, What::Client(Op { id, kind, named: named.clone(), outcome: None }));
         host.spawn(async move {
             let outcome = match kind {
                 Kind::Write => {
@@ -328,7 +403,8 @@ fn operation(driver: &mut Driver, at: usize, kind: Kind) {
                     let command =
                         Command::IssueToken { id: key, digest, server: None, expires: WallTime(u64::MAX) };
                     let author = Author::Operator("client".into());
-                    match node.propose(author, command, None, Vec::new()).await {
+                    let read = named.iter().map(|(key, at)| (key.clone(), Revision(*at))).collect();
+                    match node.propose(author, command, None, read).await {
                         Ok(accepted) => Outcome::Written(accepted.revision.0),
                         Err(error @ (RegistryError::Refused(_) | RegistryError::NoQuorum(_))) => {
                             Outcome::NotDone(error.to_string())
@@ -344,7 +420,7 @@ fn operation(driver: &mut Driver, at: usize, kind: Kind) {
                     Err(error) => Outcome::NotDone(error.to_string()),
                 },
             };
-            world.state().happened(at, What::Client(Op { id, kind, outcome: Some(outcome) }));
+            world.state().happened(at, What::Client(Op { id, kind, named, outcome: Some(outcome) }));
         });
     }
 }
@@ -354,8 +430,14 @@ fn next_operation() -> u64 {
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
-/// The tie-breaks by the words of the command line. (A witness would be one more machine.)
+/// The tie-breaks by the words of the command line.
 #[must_use]
 pub fn tie_breaks() -> BTreeMap<&'static str, TieBreak> {
-    BTreeMap::from([("none", TieBreak::None), ("files", TieBreak::VotingFiles)])
+    BTreeMap::from([
+        ("none", TieBreak::None),
+        ("files", TieBreak::VotingFiles),
+        ("witness", TieBreak::Witness { witness: "wit".into() }),
+        ("fence", TieBreak::Fence),
+        ("ping", TieBreak::UnsafePing { addresses: vec![[127, 9, 2, 254].into()] }),
+    ])
 }
