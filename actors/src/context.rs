@@ -30,6 +30,7 @@ use crate::{
             monitors::Monitors,
             placement_actor::PlacementMsg,
         },
+        mirrors::Mirrors,
         registry::{presence_actor::PresenceMsg, raft_node::RaftNode, register::TieBreakDesk},
         sync::{
             gossip_actor::GossipMsg, lease_actor::LeaseMsg, link_actor::Links, voting_file_actor::VotingDesk,
@@ -151,6 +152,8 @@ pub struct Context {
     pub agents: Agents,
     /// The monitors' actors.
     pub monitors: Monitors,
+    /// The mirrored volumes.
+    pub mirrors: Mirrors,
 }
 
 impl Context {

@@ -193,6 +193,12 @@ impl NodeHandle {
         crate::ohas::sync::fencing_actor::test_device(self.context(), device).await
     }
 
+    /// The mirrored volumes of this server.
+    #[must_use]
+    pub fn mirrors(&self) -> crate::ohas::mirrors::MirrorsHandle {
+        crate::ohas::mirrors::MirrorsHandle::new(self.context())
+    }
+
     /// The live supervision tree as indented text.
     pub async fn tree(&self) -> String {
         self.inner.tree().await

@@ -29,6 +29,7 @@ use crate::{
     ohas::{
         self,
         crs::{agents::Agents, groups::Groups, monitors::Monitors},
+        mirrors::Mirrors,
         registry::{presence_actor::PresenceMsg, register::TieBreakDesk},
         sync::{
             gossip_actor::GossipMsg,
@@ -89,6 +90,7 @@ pub async fn start(options: NodeOptions, mut ports: Ports) -> Result<(NodeHandle
         groups: Groups::default(),
         agents: Agents::default(),
         monitors: Monitors::default(),
+        mirrors: Mirrors::default(),
         ports,
         options,
     });

@@ -2,6 +2,7 @@
 
 pub mod crs;
 pub mod events;
+pub mod mirrors;
 pub mod profile_actor;
 pub mod registry;
 pub mod sync;
@@ -10,7 +11,7 @@ pub mod witness;
 
 use std::sync::Arc;
 
-use self::{profile_actor::ProfileActor, sync_monitor_actor::SyncMonitorActor};
+use self::{mirrors::MirrorsActor, profile_actor::ProfileActor, sync_monitor_actor::SyncMonitorActor};
 use crate::{
     context::Context,
     supervise::{Child, Intensity, Strategy, SupervisorSpec},
@@ -24,7 +25,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
     }
     let (a, b, c, d, e) =
         (context.clone(), context.clone(), context.clone(), context.clone(), context.clone());
-    let f = context.clone();
+    let (f, g, h) = (context.clone(), context.clone(), context.clone());
     SupervisorSpec {
         name: "ohas".into(),
         strategy: Strategy::OneForOne,
@@ -35,6 +36,9 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
             Child::worker("profile", move || (ProfileActor, f.clone())),
             Child::supervisor("sync", move || sync::children(&c)),
             Child::worker("sync_monitor", move || (SyncMonitorActor, d.clone())),
+            // Before the resource services, which use them: they end after those.
+            Child::supervisor("mirrors", move || mirrors::children(&g)),
+            Child::worker("mirrors_keeper", move || (MirrorsActor, h.clone())),
             Child::supervisor("crs", move || crs::children(&e)),
         ],
         clock: context.ports.clock.clone(),

@@ -1,7 +1,7 @@
 //! What the mirrors' actors need from outside: the data path of each volume. Bytes never pass through
 //! a mailbox; orders and what came of them do.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tasuki_core::{
@@ -24,6 +24,8 @@ pub struct VolumeOrder {
     pub config: MirrorDiskConfig,
     /// This server.
     pub server: ServerName,
+    /// The other servers with a copy.
+    pub peers: BTreeSet<ServerName>,
     /// Where it answers primaries, on the mirror network.
     pub at: Vec<SocketAddr>,
     /// The registry's lineage: frames and management areas of others are refused (R24).

@@ -7,15 +7,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tasuki_actors::ports::{AgentError, Clock, Guard, Probe, ResourceAgent, ResourceOrder};
+use tasuki_actors::{
+    NodeHandle,
+    ohas::mirrors::MirrorsHandle,
+    ports::{AgentError, Clock, Guard, Probe, ResourceAgent, ResourceOrder, ResourceSpec},
+};
 use tasuki_core::{
-    ids::{BootId, GroupName, ResourceName, ServerName},
+    ids::{BootId, GroupName, ResourceName, ServerName, VolumeName},
     registry::state::AfterStop,
     time::{Timestamp, WallTime},
 };
 use tokio::sync::oneshot;
 
-use super::looks::Looks;
+use super::{looks::Looks, volumes::Disks};
 
 /// A resource on a machine.
 type Which = (GroupName, ResourceName);
@@ -40,6 +44,7 @@ pub struct Machine {
     name: ServerName,
     inner: Arc<Mutex<Inner>>,
     pub(super) looks: Looks,
+    mirrors: Mutex<Option<MirrorsHandle>>,
 }
 
 struct Inner {
@@ -48,6 +53,9 @@ struct Inner {
     running: BTreeMap<Which, Vec<oneshot::Sender<String>>>,
     log: Vec<(Duration, Happening)>,
     fail_starts: u32,
+    /// Resources that are mirrored volumes: they end with the node's process.
+    mirrored: BTreeSet<Which>,
+    disks: Option<(ServerName, Arc<Disks>)>,
 }
 
 /// The same zero for all machines, so that their logs can be compared.
@@ -64,8 +72,15 @@ impl Machine {
     /// A machine that has just booted.
     #[must_use]
     pub fn new(name: ServerName) -> Self {
-        let inner =
-            Inner { boots: 1, lease: None, running: BTreeMap::new(), log: Vec::new(), fail_starts: 0 };
+        let inner = Inner {
+            boots: 1,
+            lease: None,
+            running: BTreeMap::new(),
+            log: Vec::new(),
+            fail_starts: 0,
+            mirrored: BTreeSet::new(),
+            disks: None,
+        };
         let inner = Arc::new(Mutex::new(inner));
         // The guard: a thread of its own, as the real one is a process of its own.
         let watched = Arc::downgrade(&inner);
@@ -79,7 +94,42 @@ impl Machine {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        Self { name, inner, looks: Looks::default() }
+        Self { name, inner, looks: Looks::default(), mirrors: Mutex::default() }
+    }
+
+    /// These are its disks.
+    pub(super) fn has_disks(&self, server: &ServerName, disks: &Arc<Disks>) {
+        self.inner().disks = Some((server.clone(), disks.clone()));
+    }
+
+    /// A node runs here from now on.
+    pub(super) fn runs(&self, node: &NodeHandle) {
+        *self.mirrors.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.mirrors());
+    }
+
+    /// The node's process is gone, and with it the volumes that it had open.
+    pub(super) fn node_dies(&self) {
+        *self.mirrors.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut inner = self.inner();
+        if let Some((server, disks)) = &inner.disks {
+            disks.process_dies(server);
+        }
+        for which in std::mem::take(&mut inner.mirrored) {
+            if inner.running.remove(&which).is_some() {
+                inner.say(Happening::Stopped(which));
+            }
+        }
+    }
+
+    /// The volumes of the node, as soon as it has started.
+    async fn mirrors(&self) -> MirrorsHandle {
+        loop {
+            let mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match mirrors {
+                Some(mirrors) => return mirrors,
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -137,6 +187,10 @@ impl Inner {
 
     fn stand_down(&mut self, why: &str) {
         self.lease = None;
+        // First of all nothing is written any more (R10, R34).
+        if let Some((server, disks)) = &self.disks {
+            disks.stands_down(server);
+        }
         self.stop_all();
         self.say(Happening::StoodDown(why.into()));
     }
@@ -206,6 +260,16 @@ impl Guard for Machine {
 #[async_trait]
 impl ResourceAgent for Machine {
     async fn start(&self, order: &ResourceOrder) -> Result<Option<oneshot::Receiver<String>>, AgentError> {
+        if let ResourceSpec::MirrorDisk(_) = order.kind {
+            let volume = VolumeName::from(order.resource.as_str());
+            let promoted = self.mirrors().await.promote(&volume, order.epoch).await;
+            let promoted = promoted.map_err(|error| AgentError::Failed(error.to_string()))?;
+            let which = (order.group.clone(), order.resource.clone());
+            let mut inner = self.inner();
+            inner.mirrored.insert(which.clone());
+            let _watched_by_the_volume = inner.run(which);
+            return Ok(Some(promoted.ended));
+        }
         let mut inner = self.inner();
         if inner.fail_starts > 0 {
             inner.fail_starts -= 1;
@@ -217,6 +281,11 @@ impl ResourceAgent for Machine {
     }
 
     async fn stop(&self, order: &ResourceOrder) -> Result<(), AgentError> {
+        if let ResourceSpec::MirrorDisk(_) = order.kind {
+            let volume = VolumeName::from(order.resource.as_str());
+            let demoted = self.mirrors().await.demote(&volume).await;
+            demoted.map_err(|error| AgentError::Failed(error.to_string()))?;
+        }
         self.clean(&order.group, &order.resource).await
     }
 

@@ -6,6 +6,7 @@ mod machine;
 mod power;
 pub mod register;
 mod shared;
+pub mod volumes;
 mod wire;
 
 use std::{
@@ -32,7 +33,7 @@ use tasuki_core::{
 use tempfile::TempDir;
 
 pub use self::machine::{Happening, Machine};
-use self::{shared::Shared, wire::Wire};
+use self::{shared::Shared, volumes::Disks, wire::Wire};
 
 /// The names of the servers, in order of their number.
 pub const NAMES: [&str; 5] = ["kiki", "lala", "mimi", "nana", "pipi"];
@@ -46,6 +47,7 @@ pub struct Twin {
     folder: TempDir,
     shared: Arc<Shared>,
     register: Arc<register::Register>,
+    disks: Arc<Disks>,
     incarnations: Mutex<BTreeMap<ServerName, u64>>,
     /// Time is real here: clusters that ran side by side would take it from one another.
     _turn: tokio::sync::OwnedMutexGuard<()>,
@@ -182,8 +184,10 @@ impl Twin {
             .collect();
         let folder = TempDir::new().expect("a folder for the stores");
         let machines = servers.iter().map(|s| (s.clone(), Arc::new(Machine::new(s.clone()))));
+        let wire = Arc::new(Wire::default());
         let twin = Self {
-            wire: Arc::new(Wire::default()),
+            disks: Arc::new(Disks::new(wire.clone())),
+            wire,
             machines: machines.collect(),
             nodes: Mutex::default(),
             config,
@@ -194,6 +198,9 @@ impl Twin {
             _turn: turns().lock_owned().await,
         };
         twin.shared.power.plug(twin.wire.clone(), twin.machines.clone());
+        for (server, machine) in &twin.machines {
+            machine.has_disks(server, &twin.disks);
+        }
         let founder = servers[0].clone();
         twin.boot(&founder).await;
         twin.until("the registry is founded", |state| state.lineage.is_some()).await;
@@ -247,7 +254,7 @@ impl Twin {
             voting_files: self.shared.clone(),
             fencer: self.shared.clone(),
             profile: Arc::new(tasuki_actors::ports::NoProfile),
-            volumes: Arc::new(tasuki_actors::ports::NoVolumes),
+            volumes: self.disks.of(server),
         };
         // The node before lets its store go a little after its actors have ended.
         let opened = async {
@@ -263,6 +270,7 @@ impl Twin {
         };
         let handle =
             tokio::time::timeout(Duration::from_secs(30), opened).await.expect("its store is let go");
+        machine.runs(&handle);
         self.wire.plug(server, handle.clone());
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), handle);
     }
@@ -285,6 +293,12 @@ impl Twin {
         &self.register
     }
 
+    /// The disks of mirrored volumes.
+    #[must_use]
+    pub fn disks(&self) -> &Arc<Disks> {
+        &self.disks
+    }
+
     /// The fencing devices.
     #[must_use]
     pub fn power(&self) -> &power::Power {
@@ -295,6 +309,7 @@ impl Twin {
     pub async fn kill_node(&self, server: &ServerName) {
         let handle = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
         self.wire.unplug(server);
+        self.machines[server].node_dies();
         if let Some(handle) = handle {
             handle.abandon().await;
         }

@@ -50,6 +50,12 @@ impl Wire {
         self.plugs().cut.insert(network.into());
     }
 
+    /// Whether bytes get from one server to another over a network.
+    pub fn carries(&self, from: &ServerName, to: &ServerName, network: &str) -> bool {
+        let plugs = self.plugs();
+        plugs.reaches(from, to) && !plugs.cut.contains(&network.into())
+    }
+
     pub fn heal(&self) {
         let mut plugs = self.plugs();
         plugs.isolated.clear();

@@ -61,6 +61,12 @@ impl Cuts {
         }
     }
 
+    /// Whether anything is ever cut here.
+    #[must_use]
+    pub fn may_cut(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Which addresses, of peers and of this server, are on which network.
     pub fn set_addresses(&self, addresses: impl IntoIterator<Item = (IpAddr, NetworkName)>) {
         if self.file.is_some() {

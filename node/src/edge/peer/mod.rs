@@ -14,6 +14,7 @@ mod cuts;
 mod datagram;
 mod heartbeats;
 mod link_socket;
+mod mirror_stream;
 mod path;
 mod server;
 mod snapshot;
@@ -23,6 +24,7 @@ pub use self::{
     cuts::{CUTS_VARIABLE, Cuts},
     heartbeats::HeartbeatPaths,
     link_socket::{LinkCounts, UdpLinks},
+    mirror_stream::{Acceptor, Arrived, FrameSink, FrameSource, MirrorDialer, MirrorDoor, StreamSettings},
     server::{PeerHandler, PeerService, peer_service},
     transport::{GrpcPeers, PeerSettings},
 };

@@ -1,0 +1,546 @@
+//! One mirrored volume on this server.
+//!
+//! Started by the mirrors' supervisor; owns the core's [`Mirror`] and its timers. Lost at a restart:
+//! how far an opening or a resync was. The data path stays open, and with it the device; a volume that
+//! is open here is opened once more under the next epoch, and goes on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tasuki_core::{
+    ids::{Epoch, Lineage, Revision, ServerName, VolumeName},
+    mirror::{
+        Role,
+        state::{Action, Event, Mirror, NotPromoted, Outcome, Wake, Wish},
+    },
+    registry::{Author, Command, Key, State as Registry, mirror::VolumeCommand},
+};
+use tokio::task::JoinHandle;
+
+use super::{
+    Configured, MirrorsMsg, configured,
+    desk::{Desk, Events},
+    handle::MirrorError,
+    orders::{Order, Orders},
+    places_of, told,
+};
+use crate::{
+    context::Context,
+    handle::RegistryError,
+    ports::volumes::{OpenedVolume, VolumeError, VolumeEvent, VolumeOrder},
+    propose::{propose, read},
+};
+
+/// What a mirror's actor is told.
+pub enum MirrorMsg {
+    /// The registry has changed.
+    Registry,
+    /// Somebody wants the volume open here, or not any more.
+    Wanted,
+    /// The copy was opened, or not.
+    Opened(Result<OpenedVolume, VolumeError>),
+    /// Time to try again to open it.
+    OpenAgain,
+    /// The data path says something.
+    Path(VolumeEvent),
+    /// What an order came to, a proposal, or a timer.
+    Event(Event),
+    /// The device is there, or not.
+    Attached(Result<PathBuf, VolumeError>),
+    /// Something takes longer than it should.
+    Problem(String),
+    /// The data path is a secondary again.
+    LetGo,
+    /// An operator's word.
+    Wish(Wish),
+}
+
+/// After a copy could not be opened.
+const OPEN_AGAIN: Duration = Duration::from_secs(2);
+
+/// The actor.
+pub struct MirrorActor;
+
+/// Where the resource's wish and the machine are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    /// Being opened under this ownership of the group.
+    Opening(Epoch),
+    Open(Epoch),
+    Closing,
+}
+
+/// Its state.
+pub struct State {
+    context: Arc<Context>,
+    me: ActorRef<MirrorMsg>,
+    volume: VolumeName,
+    desk: Arc<Desk>,
+    config: Option<Configured>,
+    machine: Option<Mirror>,
+    phase: Phase,
+    /// The epoch of the volume that was stored last.
+    epoch: Epoch,
+    orders: Option<Orders>,
+    device: Option<PathBuf>,
+    /// A copy is being opened.
+    opening: Option<JoinHandle<()>>,
+    /// Hands on what the data path says.
+    listening: Option<JoinHandle<()>>,
+    wakes: BTreeMap<Wake, JoinHandle<()>>,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let tasks = self.opening.iter().chain(&self.listening).chain(self.wakes.values());
+        tasks.for_each(JoinHandle::abort);
+    }
+}
+
+impl Actor for MirrorActor {
+    type Msg = MirrorMsg;
+    type State = State;
+    type Arguments = (Arc<Context>, VolumeName, Arc<Desk>);
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<MirrorMsg>,
+        (context, volume, desk): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        desk.slot.set(me.clone());
+        let config = configured(&context.state(), context.me()).remove(&volume);
+        let mut state = State {
+            context,
+            me,
+            volume,
+            desk,
+            config,
+            machine: None,
+            phase: Phase::Closed,
+            epoch: Epoch(0),
+            orders: None,
+            device: None,
+            opening: None,
+            listening: None,
+            wakes: BTreeMap::new(),
+        };
+        state.adopt_or_open();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<MirrorMsg>,
+        message: MirrorMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            MirrorMsg::Registry => state.registry(),
+            MirrorMsg::Wanted => state.reconcile(),
+            MirrorMsg::Opened(opened) => state.opened(opened),
+            MirrorMsg::OpenAgain => state.open(),
+            MirrorMsg::Path(event) => state.path_says(event),
+            MirrorMsg::Event(event) => state.on(event),
+            MirrorMsg::Attached(attached) => state.attached(attached),
+            MirrorMsg::Problem(why) => {
+                tracing::warn!(volume = %state.volume, why, "the device does not go away yet");
+                state.desk.inner().problem = Some(why);
+            }
+            MirrorMsg::LetGo => state.let_go(),
+            MirrorMsg::Wish(wish) => state.on(Event::Wish(wish)),
+        }
+        Ok(())
+    }
+}
+
+/// The peers that the registry has as down: an opening does not wait for them.
+fn away(registry: &Registry, peers: &BTreeSet<ServerName>) -> BTreeSet<ServerName> {
+    let is_up = |peer: &ServerName| registry.presence(peer).is_some_and(|presence| presence.up);
+    peers.iter().filter(|peer| !is_up(peer)).cloned().collect()
+}
+
+impl State {
+    /// What an earlier life of this actor opened stays open.
+    fn adopt_or_open(&mut self) {
+        let open = self.desk.inner().open.clone();
+        match open {
+            Some((path, events)) => {
+                let was_primary = path.view().role == Role::Primary;
+                self.begin(events);
+                if was_primary && self.desk.inner().wanted.is_none() {
+                    self.phase = Phase::Closing; // it was being closed
+                    self.perform(Action::Demoted);
+                }
+                self.reconcile();
+            }
+            None => self.open(),
+        }
+    }
+
+    /// Opens the copy, beside the actor. Whether it may be a new one is what the registry says now, not
+    /// what was applied here last (R23, R25).
+    fn open(&mut self) {
+        let Some(config) = &self.config else { return };
+        if let Some(before) = self.opening.take() {
+            before.abort();
+        }
+        let (context, me, volume) = (self.context.clone(), self.me.clone(), self.volume.clone());
+        let (disk, peers) = (config.disk.clone(), config.rules.peers.clone());
+        let at = places_of(&self.context.config(), &disk, self.context.me());
+        self.opening = Some(tokio::spawn(async move {
+            let registry = loop {
+                match read(&context).await {
+                    Ok(registry) if registry.lineage.is_some() => break registry,
+                    _ => tokio::time::sleep(context.timing().beat).await,
+                }
+            };
+            let facts = registry.volumes.get(&volume);
+            let may_be_new = facts.is_none_or(|item| !item.value.good.contains(context.me()));
+            let order = VolumeOrder {
+                volume,
+                config: disk,
+                server: context.me().clone(),
+                peers,
+                at,
+                lineage: registry.lineage.clone().unwrap_or_else(|| Lineage::new("")),
+                may_be_new,
+            };
+            let opened = context.ports.volumes.open(order).await;
+            let _gone = me.cast(MirrorMsg::Opened(opened));
+        }));
+    }
+
+    fn opened(&mut self, opened: Result<OpenedVolume, VolumeError>) {
+        self.opening = None;
+        match opened {
+            Ok(opened) => {
+                if !self.desk.keep(opened) {
+                    return;
+                }
+                let open = self.desk.inner().open.clone();
+                if let Some((_, events)) = open {
+                    self.begin(events);
+                }
+            }
+            Err(error) => {
+                let why = error.to_string();
+                let is_new = self.desk.inner().problem.replace(why.clone()).as_ref() != Some(&why);
+                if is_new {
+                    self.tell("mirror-not-open", format!("TSK-1808: the copy here is not open: {why}"));
+                }
+                let me = self.me.clone();
+                self.opening = Some(tokio::spawn(async move {
+                    tokio::time::sleep(OPEN_AGAIN).await;
+                    let _gone = me.cast(MirrorMsg::OpenAgain);
+                }));
+            }
+        }
+        self.reconcile();
+    }
+
+    /// The copy is open: a machine for it, and ears for its data path.
+    fn begin(&mut self, events: Events) {
+        let (Some(path), Some(config)) = (self.desk.path(), &self.config) else { return };
+        self.machine = Some(Mirror::new(config.rules.clone(), Some(path.copy())));
+        self.orders = Some(Orders::to(path, self.me.clone()));
+        let me = self.me.clone();
+        if let Some(before) = self.listening.take() {
+            before.abort();
+        }
+        self.listening = Some(tokio::spawn(async move {
+            let mut events = events.lock().await;
+            while let Some(event) = events.recv().await {
+                if me.cast(MirrorMsg::Path(event)).is_err() {
+                    return;
+                }
+            }
+        }));
+        self.registry();
+    }
+
+    fn registry(&mut self) {
+        let registry = self.context.state();
+        let config = configured(&registry, self.context.me()).remove(&self.volume);
+        if let Some(config) = config
+            && self.config.as_ref() != Some(&config)
+        {
+            self.configure(config);
+        }
+        let Some(group) = self.config.as_ref().map(|config| config.rules.group.clone()) else { return };
+        let facts = registry.volumes.get(&self.volume);
+        let ownership = registry.groups.get(&group).map(|entry| &entry.ownership.value);
+        let owner = ownership.and_then(|ownership| Some((ownership.owner.clone()?, ownership.epoch)));
+        let volume = facts.map(|item| (item.value.clone(), item.modified));
+        self.on(Event::Registry { volume, owner });
+    }
+
+    /// Other settings: the machine goes by them from now on. Other areas are opened when nobody has
+    /// the volume open.
+    fn configure(&mut self, config: Configured) {
+        if let Some(machine) = &mut self.machine {
+            machine.rules = config.rules.clone();
+        }
+        let before = self.config.replace(config);
+        let areas =
+            |config: &Configured| (config.disk.areas(self.context.me()), config.disk.size, config.disk.port);
+        let same = before.as_ref().map(areas) == self.config.as_ref().map(areas);
+        if same || self.phase != Phase::Closed {
+            return;
+        }
+        (self.machine, self.orders) = (None, None);
+        let open = self.desk.inner().open.take();
+        if let Some((path, _)) = open {
+            tokio::spawn(async move { path.close().await });
+        }
+        self.open();
+    }
+
+    /// Compares what is wanted with what is, and takes the next step.
+    fn reconcile(&mut self) {
+        let (wanted, problem) = {
+            let inner = self.desk.inner();
+            (inner.wanted, inner.problem.clone())
+        };
+        if self.machine.is_none() {
+            let mut inner = self.desk.inner();
+            inner.answer_demoting();
+            if let Some(why) = problem {
+                inner.wanted = None;
+                let volume = &self.volume;
+                inner.answer_promoting(|| {
+                    Err(MirrorError::NotOpen { volume: volume.clone(), why: why.clone() })
+                });
+            }
+            return; // or it is being opened: then whoever waits is answered after that
+        }
+        match (self.phase, wanted) {
+            (Phase::Closed, Some(group_epoch)) => {
+                self.set_phase(Phase::Opening(group_epoch));
+                if let (Some(machine), Some(path)) = (&mut self.machine, self.desk.path()) {
+                    // Since it was opened, a primary may have made it another one.
+                    machine.own = Some(path.copy());
+                    machine.away = away(&self.context.state(), &machine.rules.peers);
+                }
+                self.registry();
+                self.on(Event::Promote { group_epoch });
+            }
+            (Phase::Open(epoch), Some(group_epoch)) if epoch == group_epoch => {
+                if let Some(device) = &self.device {
+                    self.desk.inner().hand_out_to_all(device);
+                }
+            }
+            (Phase::Opening(epoch), Some(group_epoch)) if epoch == group_epoch => {}
+            (Phase::Open(_) | Phase::Opening(_), _) => {
+                self.set_phase(Phase::Closing);
+                self.on(Event::Demote);
+            }
+            (Phase::Closed, None) => {
+                self.desk.inner().answer_demoting();
+                self.context.mirrors.keeper.cast(MirrorsMsg::Look);
+            }
+            (Phase::Closing, _) => {}
+        }
+    }
+
+    fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+        let mut inner = self.desk.inner();
+        inner.busy = matches!(phase, Phase::Opening(_) | Phase::Closing);
+        inner.up = match (phase, &self.device) {
+            (Phase::Open(epoch), Some(device)) => Some((epoch, device.clone())),
+            // Opened once more after a restart of this actor: its device was up all the time.
+            (Phase::Opening(epoch), _) => inner.up.take().filter(|(up, _)| *up == epoch),
+            _ => None,
+        };
+    }
+
+    fn path_says(&mut self, event: VolumeEvent) {
+        match event {
+            VolumeEvent::PeerMet { welcome, differing } => self.on(Event::PeerMet { welcome, differing }),
+            VolumeEvent::PeerRefused { peer, why } => self.on(Event::PeerRefused { peer, why }),
+            VolumeEvent::PeerLost { peer, why } => self.on(Event::PeerLost { peer, why }),
+            VolumeEvent::PeerSlow { peer } => self.on(Event::PeerSlow { peer }),
+            VolumeEvent::Synced { peer } => self.on(Event::Synced { peer }),
+            VolumeEvent::DiskFailed { why } => self.on(Event::DiskFailed { why }),
+            VolumeEvent::PeerDiskFailed { peer, why } => self.on(Event::PeerDiskFailed { peer, why }),
+            VolumeEvent::Primary { server, epoch } => match server {
+                Some(server) => {
+                    tracing::info!(volume = %self.volume, %server, %epoch, "a primary was let in")
+                }
+                None => tracing::info!(volume = %self.volume, %epoch, "the primary is gone"),
+            },
+            VolumeEvent::Verified(report) => {
+                let text = match (&report.problem, report.different.len()) {
+                    (Some(why), _) => format!("the check of the copies ended early: {why}"),
+                    (None, 0) => format!("the copies are equal: {} bytes compared", report.compared),
+                    (None, spans) => format!("TSK-1809: the copies differ in {spans} places"),
+                };
+                self.tell("mirror-verified", text);
+                self.desk.inner().verified = Some(report);
+            }
+            VolumeEvent::DeviceLost(why) => {
+                self.tell("mirror-device-lost", format!("the device went away: {why}"));
+                self.desk.inner().end_use(&why);
+            }
+        }
+    }
+
+    fn attached(&mut self, attached: Result<PathBuf, VolumeError>) {
+        match attached {
+            Ok(device) => {
+                self.device = Some(device);
+                self.on(Event::Attached);
+            }
+            Err(error) => self.on(Event::AttachFailed { why: error.to_string() }),
+        }
+    }
+
+    /// The data path is a secondary again, after a closing or an opening that failed.
+    fn let_go(&mut self) {
+        self.device = None;
+        self.set_phase(Phase::Closed);
+        self.reconcile();
+    }
+
+    fn on(&mut self, event: Event) {
+        let Some(machine) = &mut self.machine else { return };
+        tracing::debug!(volume = %self.volume, ?event, "mirror");
+        for action in machine.on(event) {
+            self.perform(action);
+        }
+    }
+
+    /// The only place with effects.
+    fn perform(&mut self, action: Action) {
+        tracing::debug!(volume = %self.volume, ?action, "mirror");
+        match action {
+            Action::StoreEpoch(epoch) => {
+                self.epoch = epoch;
+                self.order(Order::StoreEpoch(epoch));
+            }
+            Action::StoreStep { generation, by } => self.order(Order::StoreStep { generation, by }),
+            Action::Connect { peer, epoch } => {
+                if let (Some(path), Some(config)) = (self.desk.path(), &self.config) {
+                    let at = places_of(&self.context.config(), &config.disk, &peer);
+                    path.connect(&peer, &at, epoch);
+                }
+            }
+            Action::Disconnect { peer } => {
+                if let Some(path) = self.desk.path() {
+                    path.disconnect(&peer);
+                }
+            }
+            Action::SetPeer { peer, mode } => self.order(Order::SetPeer { peer, mode }),
+            Action::Propose { command, read } => self.propose(command, read),
+            Action::StartResync { peer, full, save } => {
+                self.order(Order::StartResync { peer, full, save });
+            }
+            Action::PauseResync { peer, rest } => self.order(Order::PauseResync { peer, rest }),
+            Action::StopResync { peer } => self.order(Order::StopResync { peer }),
+            Action::Attach => self.order(Order::Attach(self.epoch)),
+            Action::Detach => self.order(Order::Detach),
+            Action::GoDiskless { through } => self.order(Order::GoDiskless { through }),
+            Action::FailIo => {
+                if let Some(path) = self.desk.path() {
+                    path.fail_io();
+                }
+                // Whoever uses it is told; nobody else would close it after an ownership that is over.
+                let mut inner = self.desk.inner();
+                inner.wanted = None;
+                inner.end_use("the volume may no longer be used here");
+                drop(inner);
+                self.me_again();
+            }
+            Action::Promoted(promoted) => self.promoted(promoted),
+            Action::Demoted => self.order(Order::LetGo),
+            Action::Wake(wake) => self.wake(wake),
+            Action::Tell(note) => {
+                let (kind, text) = told::words(&note);
+                self.tell(kind, text);
+            }
+        }
+    }
+
+    /// What is wanted has changed while an event was being handled.
+    fn me_again(&self) {
+        let _gone = self.me.cast(MirrorMsg::Wanted);
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            orders.give(order);
+        }
+    }
+
+    fn promoted(&mut self, promoted: Result<(), NotPromoted>) {
+        match promoted {
+            Ok(()) => {
+                if let Phase::Opening(epoch) = self.phase {
+                    self.set_phase(Phase::Open(epoch));
+                }
+                self.reconcile();
+            }
+            Err(why) => {
+                let mut inner = self.desk.inner();
+                inner.answer_promoting(|| Err(why.clone().into()));
+                if self.phase == Phase::Closing {
+                    return; // `Demoted` follows
+                }
+                inner.wanted = None;
+                inner.end_use(&why.to_string());
+                drop(inner);
+                self.set_phase(Phase::Closing);
+                self.order(Order::LetGo);
+            }
+        }
+    }
+
+    fn propose(&self, command: VolumeCommand, read: Option<Revision>) {
+        let (context, me, volume) = (self.context.clone(), self.me.clone(), self.volume.clone());
+        tokio::spawn(async move {
+            let whole = Command::Volume { volume: volume.clone(), command: command.clone() };
+            let read = vec![(Key::Volume(volume.clone()), read.unwrap_or_default())];
+            let author = Author::Server(context.me().clone());
+            let outcome = match propose(&context, author, whole, None, read).await {
+                Ok(accepted) => Outcome::Accepted(accepted.revision),
+                Err(RegistryError::Refused(why)) => {
+                    tracing::info!(%volume, %command, %why, "refused");
+                    Outcome::Refused
+                }
+                Err(error) => {
+                    tracing::warn!(%volume, %command, %error, "not known to be done");
+                    Outcome::Unclear
+                }
+            };
+            let _gone = me.cast(MirrorMsg::Event(Event::Outcome { command, outcome }));
+        });
+    }
+
+    fn wake(&mut self, wake: Wake) {
+        let timing = self.context.timing();
+        let after = match wake {
+            // As long as a cut path takes to be noticed: who does not answer by then is not there.
+            Wake::Meet => timing.path_lost.max(Duration::from_millis(100)),
+            Wake::Again => timing.beat.max(Duration::from_millis(20)),
+            Wake::Patience => timing.beat,
+        };
+        let me = self.me.clone();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let _gone = me.cast(MirrorMsg::Event(Event::Woken(wake)));
+        });
+        if let Some(before) = self.wakes.insert(wake, task) {
+            before.abort();
+        }
+    }
+
+    fn tell(&self, kind: &str, text: String) {
+        self.context.tell(kind, format!("volume/{}", self.volume), text);
+    }
+}

@@ -1,0 +1,445 @@
+//! Mirrored volumes over the real actors, Raft and store, with cables and disks in memory: what a client
+//! saw acknowledged is there after every failover, and only good copies are opened. Rules R25 to R31,
+//! R40.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tasuki_core::{
+    config::{ClusterConfig, InitialCopy, MirrorDiskConfig, ResourceConfig, ResourceKind},
+    ids::{ServerName, VolumeName},
+    mirror::{DiskState, Role, state::Wish},
+    registry::{
+        Author, Command, State,
+        mirror::{Volume, VolumeCommand},
+    },
+};
+use tasuki_tests::twin::{Twin, config, online_on, servers, volumes::BLOCKS};
+use tokio::task::JoinHandle;
+
+const DETECT: Duration = Duration::from_secs(2);
+/// For what must have happened, however slow the machine is.
+const PATIENT: Duration = Duration::from_secs(30);
+const VOLUME: &str = "data";
+
+fn kiki() -> ServerName {
+    "kiki".into()
+}
+
+fn lala() -> ServerName {
+    "lala".into()
+}
+
+fn set(names: &[&str]) -> BTreeSet<ServerName> {
+    names.iter().map(|name| ServerName::from(*name)).collect()
+}
+
+/// Servers of which the first `copies` keep copies, and may run the group.
+fn mirrored(servers: usize, copies: usize, change: impl Fn(&mut MirrorDiskConfig)) -> ClusterConfig {
+    let mut config = config(servers, DETECT);
+    let group = config.groups.get_mut(&"web".into()).unwrap();
+    group.servers.truncate(copies);
+    let mut disk = MirrorDiskConfig::of("/data".into(), "/meta".into());
+    disk.initial = InitialCopy::KnownEqual;
+    change(&mut disk);
+    group.resources.insert(VOLUME.into(), ResourceConfig::of(ResourceKind::MirrorDisk(disk)));
+    config
+}
+
+async fn form(config: ClusterConfig) -> Arc<Twin> {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+    let twin = Arc::new(Twin::form(config).await);
+    twin.until_whole().await;
+    twin
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENT, waited).await.is_ok(), "never so: {what}");
+}
+
+fn volume(state: &State) -> Option<&Volume> {
+    state.volumes.get(&VolumeName::from(VOLUME)).map(|item| &item.value)
+}
+
+/// Until the registry has these copies as the good ones.
+async fn until_good(twin: &Twin, names: &[&str]) {
+    let wanted = set(names);
+    twin.until(&format!("the good copies are {names:?}"), |state| {
+        volume(state).is_some_and(|volume| volume.good == wanted)
+    })
+    .await;
+}
+
+/// A client: writes numbers that grow, wherever the device is, and keeps what was acknowledged.
+struct Client {
+    twin: Arc<Twin>,
+    /// For each block the last number that was acknowledged, and the last that was tried.
+    told: Arc<Mutex<BTreeMap<usize, (u64, u64)>>>,
+    task: JoinHandle<()>,
+}
+
+impl Client {
+    fn start(twin: &Arc<Twin>) -> Self {
+        let told: Arc<Mutex<BTreeMap<usize, (u64, u64)>>> = Arc::default();
+        let (writing, known) = (twin.clone(), told.clone());
+        let task = tokio::spawn(async move {
+            let mut number = 0_u64;
+            loop {
+                number += 1;
+                let block = usize::try_from(number * 7).unwrap() % BLOCKS;
+                let devices = writing.disks().devices(VOLUME);
+                assert!(devices.len() <= 1, "devices on {devices:?} at once");
+                if let Some(server) = devices.first() {
+                    known.lock().unwrap().entry(block).or_default().1 = number;
+                    let answered = writing.disks().write(server, VOLUME, block, number).await;
+                    if answered.is_some() {
+                        known.lock().unwrap().entry(block).or_default().0 = number;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Self { twin: twin.clone(), told, task }
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.told.lock().unwrap().values().filter(|(acknowledged, _)| *acknowledged > 0).count()
+    }
+
+    /// Until so many more writes than now have been acknowledged.
+    async fn goes_on(&self) {
+        let last = || self.told.lock().unwrap().values().map(|(acknowledged, _)| *acknowledged).max();
+        let before = last();
+        until("the client writes on", || last() > before.map(|number| number + 20)).await;
+    }
+
+    /// Every block holds what was acknowledged last, or a later write that was tried.
+    fn check(&self) {
+        let devices = self.twin.disks().devices(VOLUME);
+        let server = devices.first().expect("a device");
+        for (block, (acknowledged, tried)) in &*self.told.lock().unwrap() {
+            let read = self.twin.disks().read(server, VOLUME, *block).expect("a read");
+            assert!(
+                (*acknowledged..=*tried).contains(&read),
+                "block {block} on {server} reads {read}; acknowledged was {acknowledged}, tried {tried}"
+            );
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn propose(twin: &Twin, by: &ServerName, command: Command) {
+    let node = twin.node(by).unwrap();
+    node.propose(Author::Operator("twin".into()), command, None, Vec::new()).await.unwrap();
+}
+
+/// Until the leader has looked again after one more change of the registry.
+async fn wait_for_decisions(twin: &Twin) {
+    let revision = twin.node(&lala()).unwrap().state().revision;
+    let token = Command::IssueToken {
+        id: "one more".into(),
+        digest: "digest".into(),
+        server: None,
+        expires: tasuki_core::time::WallTime(u64::MAX),
+    };
+    propose(twin, &lala(), token).await;
+    twin.until("one more change", |state| state.revision > revision).await;
+    tokio::time::sleep(DETECT / 2).await; // in which nothing may happen
+}
+
+async fn move_to(twin: &Twin, by: &ServerName, to: &ServerName) {
+    let command = Command::MoveGroup { group: "web".into(), to: Some(to.clone()), force: false };
+    propose(twin, by, command).await;
+}
+
+/// The owner dies while it writes; the other copy has every acknowledged write, goes on alone, and the
+/// first one comes back by a resync of what differs only, and may take over again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r25_r28_what_was_acknowledged_is_there_after_every_failover() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+
+    twin.kill_machine(&kiki()).await;
+    twin.until_online("web", &[lala()]).await;
+    client.check();
+    client.goes_on().await;
+    until_good(&twin, &["lala"]).await;
+
+    let before = twin.disks().resynced();
+    twin.boot(&kiki()).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let copied = twin.disks().resynced() - before;
+    assert!(copied <= BLOCKS as u64, "{copied} blocks were copied");
+    client.goes_on().await;
+
+    twin.kill_machine(&lala()).await;
+    twin.until_online("web", &[kiki()]).await;
+    client.check();
+    assert!(client.acknowledged() > 0);
+}
+
+/// A group that is moved closes its volume in order: nothing has to be copied afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_closes_and_opens_and_copies_nothing() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    move_to(&twin, &kiki(), &lala()).await;
+    twin.until_online("web", &[lala()]).await;
+    client.check();
+    client.goes_on().await;
+    client.check();
+    until_good(&twin, &["kiki", "lala"]).await;
+    let view = twin.node(&lala()).unwrap().mirrors().view(&VOLUME.into()).unwrap();
+    assert_eq!((view.path.unwrap().role, view.disk), (Role::Primary, DiskState::UpToDate));
+    let view = twin.node(&kiki()).unwrap().mirrors().view(&VOLUME.into()).unwrap();
+    assert_eq!((view.path.unwrap().role, view.disk), (Role::Secondary, DiskState::UpToDate));
+    twin.assert_one_owner_at_a_time();
+}
+
+/// Only the cable that carries mirror data is cut: writes stand still until the registry has the other
+/// copy as outdated, then go on; the group stays where it is, and the copy comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r26_r29_a_cut_mirror_cable_outdates_the_other_copy_before_the_next_answer() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    twin.cut_network("inter");
+    until_good(&twin, &["kiki"]).await;
+    client.goes_on().await;
+    assert_eq!(twin.disks().devices(VOLUME), [kiki()]);
+    let view = twin.node(&lala()).unwrap().mirrors().view(&VOLUME.into()).unwrap();
+    assert_eq!(view.disk, DiskState::Outdated);
+    twin.heal();
+    until_good(&twin, &["kiki", "lala"]).await;
+    client.goes_on().await;
+    twin.kill_machine(&kiki()).await;
+    twin.until_online("web", &[lala()]).await;
+    client.check();
+}
+
+/// C20, T2: the good copy's server dies while the other one's copy is old. The group waits for it, and
+/// says so; an operator's word lets it go on from the old copy all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r40_a_group_waits_for_the_server_that_has_the_good_copy() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    twin.cut_network("inter");
+    until_good(&twin, &["kiki"]).await;
+    client.goes_on().await;
+    twin.kill_machine(&kiki()).await;
+    twin.heal();
+    twin.until("kiki is gone", |state| {
+        state.groups[&"web".into()].ownership.value.owner.is_none()
+            && state.presence(&kiki()).is_some_and(|presence| !presence.up)
+    })
+    .await;
+    // An operator who wants it online does not change that.
+    let started = Command::StartGroup { group: "web".into(), on: None };
+    let by = Author::Operator("twin".into());
+    let _accepted_or_not = twin.node(&lala()).unwrap().propose(by, started, None, Vec::new()).await;
+    wait_for_decisions(&twin).await;
+    assert!(twin.disks().devices(VOLUME).is_empty(), "an outdated copy was opened");
+    assert_eq!(online_on(&twin.node(&lala()).unwrap().state(), "web"), None);
+
+    twin.boot(&kiki()).await;
+    twin.until_online("web", &[kiki()]).await;
+    client.check();
+    until_good(&twin, &["kiki", "lala"]).await;
+}
+
+/// The operator's word opens an old copy; the one that was good is shown as diverged when it comes
+/// back, and is copied over only after a second word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r35_force_opens_an_old_copy_and_the_other_is_overwritten_only_by_a_second_word() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    twin.cut_network("inter");
+    until_good(&twin, &["kiki"]).await;
+    client.goes_on().await;
+    drop(client);
+    twin.kill_machine(&kiki()).await;
+    twin.heal();
+    twin.until("kiki is gone", |state| state.groups[&"web".into()].ownership.value.owner.is_none()).await;
+    let force = Command::Volume { volume: VOLUME.into(), command: VolumeCommand::Force { server: lala() } };
+    let operator = || Author::Operator("twin".into());
+    let node = twin.node(&lala()).unwrap();
+    let forced = node.propose(operator(), force.clone(), None, Vec::new()).await;
+    assert!(forced.is_ok(), "{forced:?}");
+    twin.until_online("web", &[lala()]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    client.check();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let (mut heard, told) = (node.events(), events.clone());
+    let listening = tokio::spawn(async move {
+        while let Ok(event) = heard.recv().await {
+            told.lock().unwrap().push(event.kind);
+        }
+    });
+    twin.boot(&kiki()).await;
+    until("lala says that they diverged", || events.lock().unwrap().iter().any(|k| k == "mirror-diverged"))
+        .await;
+    assert_eq!(volume(&node.state()).unwrap().good, set(&["lala"]));
+    let wish = Wish::Rebuild { peer: kiki(), full: false, discard: true };
+    node.mirrors().wish(&VOLUME.into(), wish).unwrap();
+    until_good(&twin, &["kiki", "lala"]).await;
+    listening.abort();
+    twin.kill_machine(&lala()).await;
+    twin.until_online("web", &[kiki()]).await;
+    client.check();
+}
+
+/// R27: the owner's own disk fails. It goes on through the peer, and is the copy that is out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r27_a_primary_without_its_disk_goes_on_through_the_peer() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    twin.disks().fail_disk(&kiki(), VOLUME);
+    until_good(&twin, &["lala"]).await;
+    client.goes_on().await;
+    client.check();
+    assert_eq!(twin.disks().devices(VOLUME), [kiki()]);
+    twin.kill_machine(&kiki()).await;
+    twin.until_online("web", &[lala()]).await;
+    client.check();
+}
+
+/// Restarting the volume's actor does not close the volume: the device stays, and writes go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_mirror_actor_adopts_the_open_volume() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    let starts = twin.machine(&kiki()).starts();
+    let node = twin.node(&kiki()).unwrap();
+    let epoch = volume(&node.state()).unwrap().epoch;
+    node.context().mirrors.actor(&VOLUME.into()).unwrap().kill();
+    twin.until("it is opened once more", |state| volume(state).unwrap().epoch > epoch).await;
+    client.goes_on().await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    assert_eq!(twin.machine(&kiki()).starts(), starts, "a resource was restarted");
+    client.check();
+    twin.kill_machine(&kiki()).await;
+    twin.until_online("web", &[lala()]).await;
+    client.check();
+}
+
+/// A copy whose disk was replaced by an empty one is copied whole, and is no target until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r30_a_new_disk_is_copied_whole() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    twin.kill_machine(&lala()).await;
+    until_good(&twin, &["kiki"]).await;
+    twin.disks().replace_disk(&lala(), VOLUME);
+    let before = twin.disks().resynced();
+    twin.boot(&lala()).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    assert!(twin.disks().resynced() - before >= BLOCKS as u64);
+    twin.kill_machine(&kiki()).await;
+    twin.until_online("web", &[lala()]).await;
+    client.check();
+}
+
+/// Three copies: one dies and two go on, and another dies and one goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_copies_lose_one_after_the_other() {
+    let twin = form(mirrored(5, 3, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala", "mimi"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    twin.kill_machine(&kiki()).await;
+    twin.until_online("web", &servers(&["lala", "mimi"])).await;
+    client.check();
+    until_good(&twin, &["lala", "mimi"]).await;
+    client.goes_on().await;
+    let first = twin.disks().devices(VOLUME)[0].clone();
+    twin.kill_machine(&first).await;
+    let last = if first == lala() { "mimi" } else { "lala" };
+    twin.until_online("web", &servers(&[last])).await;
+    client.check();
+    until_good(&twin, &[last]).await;
+    twin.boot(&kiki()).await;
+    twin.boot(&first).await;
+    until_good(&twin, &["kiki", "lala", "mimi"]).await;
+    client.goes_on().await;
+    client.check();
+}
+
+/// The owner is cut off from everybody: it writes nothing more once its lease has ended, and nothing of
+/// what it could not commit was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r31_an_owner_that_is_cut_off_acknowledges_nothing_that_the_next_one_lacks() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    twin.isolate(&[kiki()]);
+    twin.until_online("web", &[lala()]).await;
+    client.check();
+    client.goes_on().await;
+    twin.kill_node(&kiki()).await; // as its guard does
+    twin.heal();
+    twin.boot(&kiki()).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    client.check();
+    twin.assert_one_owner_at_a_time();
+}
+
+/// A volume that is stopped with its group is closed, and opened again without a copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_group_closes_its_volume() {
+    let twin = form(mirrored(2 + 1, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    propose(&twin, &lala(), Command::StopGroup { group: "web".into(), force: false }).await;
+    twin.until("it is closed", |state| {
+        volume(state).is_some_and(|volume| volume.owner.is_none())
+            && state.groups[&"web".into()].ownership.value.owner.is_none()
+    })
+    .await;
+    assert!(twin.disks().devices(VOLUME).is_empty());
+    propose(&twin, &lala(), Command::StartGroup { group: "web".into(), on: None }).await;
+    twin.until_online("web", &servers(&["kiki", "lala"])).await;
+    assert_eq!(twin.disks().resynced(), 0);
+}
