@@ -23,6 +23,16 @@ pub trait Area: Debug + Send + Sync + 'static {
     /// When the disk fails, or the area ends before.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// As `read_at`, where that needs no wait for the disk. `false`: it would; what is in `bytes` then
+    /// means nothing.
+    ///
+    /// # Errors
+    /// As `read_at`.
+    fn read_at_nowait(&self, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
+        let (_, _) = (bytes, offset);
+        Ok(false)
+    }
+
     /// Writes all of `bytes` there. It is seen by reads from now on, and durable after a `flush` that
     /// begins after this returned.
     ///

@@ -35,7 +35,7 @@ const MARKS: [(u64, &[u8], Content); 14] = [
     (4096, b"\xfc\x4e\x2b\xa9", Content::Other("a member of a RAID (md)")),
     (0, b"\xfc\x4e\x2b\xa9", Content::Other("a member of a RAID (md)")),
     (0, b"TASUKIVB", Content::Other("a voting file")),
-    (0, b"TASUKIMD", Content::Other("a management area of a volume")),
+    (0, b"TASUKIMD", Content::MANAGEMENT),
     (512, b"EFI PART", Content::Other("a partition table (GPT)")),
     (3, b"NTFS    ", Content::FileSystem("ntfs")),
 ];
@@ -44,6 +44,8 @@ const EXT_FEATURES: u64 = 1116;
 const FAT: [u64; 2] = [54, 82];
 
 impl Content {
+    pub(super) const MANAGEMENT: Self = Self::Other("a management area of a volume");
+
     /// What is there; `None` when it is nothing known.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     fs::{FallocateFlags, FlockOperation, OFlags, fallocate, fdatasync, flock},
-    io::{Errno, ReadWriteFlags, pwritev2},
+    io::{Errno, ReadWriteFlags, preadv2, pwritev2},
 };
 
 use super::{
@@ -168,6 +168,15 @@ impl Area for FileArea {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(bytes, offset)
+    }
+
+    fn read_at_nowait(&self, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
+        let wanted = bytes.len();
+        match preadv2(&self.file, &mut [io::IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == wanted),
+            Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -228,6 +228,10 @@ impl Area for MemoryArea {
         Ok(())
     }
 
+    fn read_at_nowait(&self, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
+        self.read_at(bytes, offset).map(|()| true)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.ask(Operation::Write(offset, bytes.len() as u64))?;
         self.write(offset, What::Bytes(bytes.to_vec())).map(|_| ())

@@ -130,7 +130,8 @@ fn look(area: &dyn Area) -> Result<Look, AreaError> {
     let damaged = |what: &str| AreaError::Damaged { path: path(), what: what.to_owned() };
     let Some((head, payload)) = newest else {
         let content = Content::of(area).map_err(|error| AreaError::io("read", path(), error))?;
-        return match content {
+        // A torn superblock is known by its mark.
+        return match content.filter(|content| *content != Content::MANAGEMENT) {
             // The first writing was torn: it was never finished.
             None if blank == 2 || (blank == 1 && torn == 1) => Ok(Look::Blank),
             None if torn > 0 => Err(damaged("neither of its superblocks can be read")),
