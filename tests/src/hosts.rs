@@ -9,6 +9,8 @@ pub mod fault;
 pub mod parted;
 pub mod pictures;
 pub mod round;
+pub mod shared_disk;
+pub mod witness;
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -15,7 +15,10 @@ use std::{
 
 use tasuki_proto::v1 as wire;
 use tasuki_tests::{
-    hosts::{Cluster, Groups, Make, await_true, parted::Parted, pictures::Picture},
+    hosts::{
+        Cluster, Groups, Make, await_true, parted::Parted, pictures::Picture, shared_disk::SharedDisk,
+        witness::Witness,
+    },
     network::{Lab, presence::control_group},
 };
 
@@ -35,9 +38,13 @@ fn make(servers: usize) -> Make {
 
 /// One cluster suffers all of them in turn: that it is as good as new each time is part of the test.
 fn suffer(make: Make, pictures: Vec<Picture>) {
-    let began = Instant::now();
     let cluster = Cluster::start(make).unwrap();
     println!("{} servers formed in {:?}", cluster.size(), cluster.formation().all);
+    suffer_on(&cluster, pictures);
+}
+
+fn suffer_on(cluster: &Cluster, pictures: Vec<Picture>) {
+    let began = Instant::now();
     println!("{}", Parted::head());
     let mut failed = Vec::new();
     for picture in pictures {
@@ -58,6 +65,48 @@ fn some(all: Vec<Picture>, drawings: &[&str]) -> Vec<Picture> {
     let some: Vec<Picture> = all.into_iter().filter(|it| drawings.contains(&it.name.as_str())).collect();
     assert_eq!(some.len(), drawings.len());
     some
+}
+
+/// Two servers with a witness on a third machine, which both reach all the time.
+fn two_with_a_witness(kind: &str) {
+    if !possible() {
+        return;
+    }
+    let make = Make { cluster: Witness::section(kind), ..make(2) };
+    let cluster = Cluster::prepare(make).unwrap().form().unwrap();
+    let _witness = Witness::join(&cluster).unwrap();
+    cluster.await_whole().unwrap();
+    println!("two servers and a witness ({kind})");
+    suffer_on(&cluster, Picture::wanted(Picture::of_two()));
+}
+
+#[test]
+fn two_servers_with_a_record_at_a_witness_fall_apart() {
+    two_with_a_witness("register");
+}
+
+#[test]
+fn two_servers_with_a_voting_witness_fall_apart() {
+    two_with_a_witness("voter");
+}
+
+/// Two servers with a voting file on a loop device that both have.
+#[test]
+fn two_servers_with_a_voting_file_fall_apart() {
+    if !possible() {
+        return;
+    }
+    let shared = match SharedDisk::new(4 << 20) {
+        Ok(shared) => shared,
+        Err(error) => {
+            println!("skipped, because there is no loop device: {error}");
+            return;
+        }
+    };
+    let cluster = format!("\nvoting_file = \"{}\"\n", shared.path().display());
+    let cluster = Cluster::start(Make { cluster, ..make(2) }).unwrap();
+    println!("two servers and a voting file");
+    suffer_on(&cluster, Picture::wanted(Picture::of_two()));
 }
 
 #[test]

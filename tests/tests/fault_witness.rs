@@ -6,98 +6,22 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    env,
-    fs::{self, OpenOptions},
-    path::PathBuf,
-    process::{Child, Stdio},
-    thread,
+    env, thread,
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
 use tasuki_proto::v1 as wire;
 use tasuki_tests::{
     client::{Client, Pace},
-    hosts::{Cluster, LIMIT, Make, await_true, fault::Fault},
-    network::{Lab, Network},
+    hosts::{Cluster, LIMIT, Make, fault::Fault, witness::Witness},
+    network::Lab,
 };
 
-const WITNESS: &str = "ruru";
 const SUFFERED: [Fault; 3] =
     [Fault::PowerLost { leads: true }, Fault::PowerLost { leads: false }, Fault::CutOff { leads: true }];
 
 fn detect() -> Duration {
     Duration::from_millis(env::var("TASUKI_DETECT").map_or(2000, |text| text.parse().unwrap()))
-}
-
-/// A witness process on the machine outside, where the client is.
-struct Witness<'a> {
-    cluster: &'a Cluster,
-    folder: PathBuf,
-    keeper: Option<Child>,
-}
-
-impl<'a> Witness<'a> {
-    fn join(cluster: &'a Cluster) -> Self {
-        let folder = cluster.lab().folder().join(WITNESS);
-        let token = cluster.calls().token(&cluster.data(0), WITNESS).unwrap();
-        let member = Network::Public.address(0).to_string();
-        let joined = cluster
-            .lab()
-            .client()
-            .command(&cluster.make().program)
-            .args(["witness", "join", &member, "--token", &token, "--name", WITNESS, "--data"])
-            .arg(&folder)
-            .output()
-            .unwrap();
-        assert!(joined.status.success(), "{joined:?}");
-        let mut witness = Self { cluster, folder, keeper: None };
-        witness.start();
-        witness
-    }
-
-    fn start(&mut self) {
-        let log = OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
-        let mut command = self.cluster.lab().client().command(&self.cluster.make().program);
-        command.args(["witness", "--data"]).arg(&self.folder);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.keeper = Some(command.spawn().unwrap());
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.with_extension("log")
-    }
-
-    /// Ends like a machine that loses its power.
-    fn kill(&mut self) {
-        let processes = self.cluster.lab().client().processes().unwrap();
-        for process in processes.iter().filter(|process| process.words.iter().any(|word| word == "witness")) {
-            process.signal(Signal::SIGKILL).unwrap();
-        }
-        if let Some(mut keeper) = self.keeper.take() {
-            keeper.wait().unwrap();
-        }
-    }
-
-    fn state(&self, server: usize) -> Option<i32> {
-        let status = self.cluster.calls().status(&self.cluster.data(server)).ok()?;
-        status.servers.iter().find(|one| one.name == WITNESS).map(|witness| witness.state)
-    }
-
-    fn await_state(&self, wanted: wire::ServerState) {
-        let both = || Ok((0..2).all(|server| self.state(server) == Some(i32::from(wanted))));
-        await_true("what the servers say of the witness", both).unwrap();
-    }
-}
-
-impl Drop for Witness<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let log = fs::read_to_string(self.log()).unwrap_or_default();
-            println!("the witness said:\n{log}\n{}", self.cluster.last_words(40));
-        }
-        self.kill();
-    }
 }
 
 fn suffer_all(cluster: &Cluster, what: &str) {
@@ -118,11 +42,11 @@ fn lose_the_witness(cluster: &Cluster, witness: &mut Witness<'_>, what: &str) {
     let client = Client::start(cluster.lab().client(), cluster.target(), Pace::default()).unwrap();
     let before = client.wait_for(LIMIT, |_| true).unwrap().outcome.unwrap();
     let struck = Instant::now();
-    witness.kill();
-    witness.await_state(wire::ServerState::NotHeard);
+    witness.kill().unwrap();
+    witness.await_state(wire::ServerState::NotHeard).unwrap();
     println!("{what}: the witness is missed {:.1} s after its end", struck.elapsed().as_secs_f64());
     thread::sleep(detect() * 3);
-    witness.start();
+    witness.start().unwrap();
     cluster.await_whole().unwrap();
     let after = client.wait_for(LIMIT, |_| true).unwrap().outcome.unwrap();
     assert_eq!(before, after, "the service noticed");
@@ -143,10 +67,9 @@ fn two_servers_and_a_witness(kind: &str) {
     }
     let mut make = Make::with_detect(detect()).unwrap();
     make.servers = 2;
-    make.cluster =
-        format!("\n[[witness]]\nname = \"{WITNESS}\"\naddress = \"10.77.0.1\"\nkind = \"{kind}\"\n");
+    make.cluster = Witness::section(kind);
     let cluster = Cluster::prepare(make).unwrap().form().unwrap();
-    let mut witness = Witness::join(&cluster);
+    let mut witness = Witness::join(&cluster).unwrap();
     cluster.await_whole().unwrap();
     let what = format!("two servers and a witness ({kind})");
     suffer_all(&cluster, &what);

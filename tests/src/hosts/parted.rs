@@ -86,6 +86,13 @@ impl Cluster {
                 })?;
                 std::thread::sleep(detect * 2);
             }
+            Outcome::One => {
+                await_true("everything on one of the two", || {
+                    let alone = |server: usize| self.all_run_on(&[server]) && !self.anything_runs(1 - server);
+                    Ok((0..2).any(alone))
+                })?;
+                std::thread::sleep(detect * 2);
+            }
             Outcome::Nobody => {
                 await_true("end of everything", || {
                     Ok((0..self.size()).all(|server| !self.anything_runs(server)))
@@ -169,7 +176,7 @@ impl Cluster {
             Outcome::Wins(winners) => {
                 winners.iter().map(|it| order[*it]).filter(|it| interrupted.contains(it)).collect()
             }
-            Outcome::Nobody | Outcome::Aside(_) => BTreeSet::new(),
+            Outcome::One | Outcome::Nobody | Outcome::Aside(_) => BTreeSet::new(),
         };
         Parted {
             picture: picture.clone(),
@@ -212,7 +219,10 @@ impl Parted {
             Outcome::Aside(most) if self.interrupted.len() > most => {
                 Some(format!("more than {most} put aside: {:?}", self.interrupted))
             }
-            Outcome::Wins(_) | Outcome::Aside(_) if self.leader_changes > 1 => {
+            Outcome::One if self.interrupted.len() != 1 => {
+                Some(format!("one should have stopped, and it was {:?}", self.interrupted))
+            }
+            Outcome::Wins(_) | Outcome::One | Outcome::Aside(_) if self.leader_changes > 1 => {
                 Some(format!("the leader changed {} times", self.leader_changes))
             }
             _ => None,

@@ -23,6 +23,8 @@ pub struct Picture {
 pub enum Outcome {
     /// These positions go on and notice nothing; what ran on the others is started on them.
     Wins(Vec<usize>),
+    /// Two that do not reach each other: one of them goes on with everything, the other stops.
+    One,
     /// No part has a quorum: everything stops, and comes back when the cables do.
     Nobody,
     /// Not cut into parts: at most so many servers are put aside, the others are never shaken.
@@ -33,6 +35,13 @@ pub enum Outcome {
 const LETTERS: [char; 5] = ['L', 'B', 'C', 'D', 'E'];
 
 impl Picture {
+    /// Every picture of two servers with something that breaks their tie.
+    #[must_use]
+    pub fn of_two() -> Vec<Self> {
+        let apart = Self { outcome: Outcome::One, ..Self::split("L | B") };
+        vec![apart, Self::one_way(2, 0, 1), Self::one_way(2, 1, 0)]
+    }
+
     /// Every picture of three servers, up to symmetry.
     #[must_use]
     pub fn of_three() -> Vec<Self> {
@@ -186,7 +195,7 @@ mod tests {
 
     #[test]
     fn no_picture_is_there_twice() {
-        for all in [Picture::of_three(), Picture::of_five()] {
+        for all in [Picture::of_two(), Picture::of_three(), Picture::of_five()] {
             let servers = all[0].servers;
             let mut cuts: Vec<Vec<Unheard>> = all.iter().map(|it| it.unheard.clone()).collect();
             cuts.iter_mut().for_each(|it| it.sort());
