@@ -1,0 +1,73 @@
+//! Barriers: what was answered before a flush is on the disks when it is answered (R32).
+
+use std::rc::Rc;
+
+use tasuki_core::mirror::state::PeerMode;
+use tokio::task::spawn_local;
+
+use super::{Engine, Through};
+use crate::{block::BlockError, path::options::lacks};
+
+impl Engine {
+    /// A barrier on both legs. A peer that is required and away is waited for until it is put out.
+    pub async fn flush(&self) -> Result<(), BlockError> {
+        let number = self.copy.journal().number();
+        self.flush_peers(number);
+        loop {
+            if self.failing.get() {
+                return Err(BlockError::Io);
+            }
+            if self.through.get() != Through::Own || self.copy.journal().is_flushed(number) {
+                break;
+            }
+            match self.copy.flush().await {
+                // It covers what was answered; what is still under way nobody was told of.
+                Ok(()) => break,
+                Err(why) => self.disk_failed(&why),
+            }
+        }
+        if !lacks!(self.shared.options, R32OwnOnly) && !self.is_flushed(number) {
+            self.until(|| self.failing.get() || self.is_flushed(number)).await;
+        }
+        if self.failing.get() { Err(BlockError::Io) } else { Ok(()) }
+    }
+
+    fn flush_peers(&self, number: u64) {
+        for peer in self.peers.borrow().iter() {
+            if let Some(session) = peer.session.as_ref().filter(|_| peer.in_use()) {
+                session.flush(number);
+            }
+        }
+    }
+
+    /// Every leg that has to has flushed everything up to this write. The own disk is not asked.
+    fn is_flushed(&self, number: u64) -> bool {
+        // A session that began meanwhile has to flush too, if it is waited for.
+        self.flush_peers(number);
+        let peers = self.peers.borrow();
+        let through = match self.through.get() {
+            Through::Own => None,
+            Through::Nowhere => return false,
+            Through::Peer(slot) => Some(slot),
+        };
+        peers.iter().enumerate().all(|(slot, peer)| {
+            let session = peer.session.as_ref().filter(|_| peer.in_use());
+            match session {
+                Some(session) => session.has_flushed(number),
+                None => peer.mode != PeerMode::Required && through != Some(slot),
+            }
+        })
+    }
+
+    /// Makes a flush that nobody asked for, so that there is less to be remembered.
+    pub fn flush_soon(self: &Rc<Self>) {
+        if self.flushing.replace(true) {
+            return;
+        }
+        let engine = self.clone();
+        spawn_local(async move {
+            let _it_fails_with_the_requests = engine.flush().await;
+            engine.flushing.set(false);
+        });
+    }
+}
