@@ -7,6 +7,7 @@
 //!  ├ profile                keeps the signed profile in step with the registry
 //!  ├ sync                   links, gossip, arbiter, lease
 //!  ├ sync_monitor           the second pair of eyes
+//!  ├ mirrors                one actor a mirrored volume with a copy here
 //!  └ crs                    the resource services
 //!     ├ placement           decides on the Raft leader
 //!     ├ agents              per role and user: one actor a resource

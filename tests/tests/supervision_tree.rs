@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tasuki_core::config::{MonitorKind, RecoveryTarget};
+use tasuki_core::config::{MirrorDiskConfig, MonitorKind, RecoveryTarget, ResourceConfig, ResourceKind};
 use tasuki_tests::twin::{Twin, config, monitor, servers};
 
 /// What comes and goes with configuration and ownership, and where its code is.
-const DYNAMIC: [(&str, &str); 7] = [
+const DYNAMIC: [(&str, &str); 8] = [
     ("link ", "sync/link_actor.rs"),
     ("voting file ", "sync/voting_file_actor.rs"),
     ("root agent", "crs/agents/mod.rs"),
@@ -23,17 +23,19 @@ const DYNAMIC: [(&str, &str); 7] = [
     ("resource ", "crs/agents/resource_actor.rs"),
     ("group ", "crs/groups/group_actor.rs"),
     ("monitor ", "crs/monitors/monitor_actor.rs"),
+    ("mirror ", "mirrors/mirror_actor.rs"),
 ];
 
 /// Actors whose file has another name than they: a keeper stands beside the supervisor whose
 /// children it adds and removes, and is found in that one's file.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("links", "sync/mod.rs"),
     ("links_keeper", "sync/links_actor.rs"),
     ("voting_files", "sync/mod.rs"),
     ("voting_files_keeper", "sync/voting_files_actor.rs"),
     ("groups_keeper", "crs/groups/mod.rs"),
     ("monitors_keeper", "crs/monitors/mod.rs"),
+    ("mirrors_keeper", "mirrors/mod.rs"),
 ];
 
 fn golden() -> PathBuf {
@@ -68,6 +70,9 @@ async fn the_live_tree_is_the_drawn_one() {
     let kind = MonitorKind::Ip { addresses: vec!["10.1.0.1".parse().unwrap()] };
     config.monitors.insert("gateway".into(), monitor(kind, RecoveryTarget::Group("web".into())));
     config.settings.votes.files = vec!["/shared/vote".into()];
+    let disk = MirrorDiskConfig::of("/data".into(), "/meta".into());
+    let disk = ResourceConfig::of(ResourceKind::MirrorDisk(disk));
+    config.groups.get_mut(&"web".into()).unwrap().resources.insert("data".into(), disk);
     let twin = Twin::form(config).await;
     twin.until_whole().await;
     twin.until_online("web", &servers(&["kiki"])).await;

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tasuki_core::ids::{NetworkName, ServerName};
+use tasuki_core::{
+    config::ClusterConfig,
+    ids::{NetworkName, ServerName},
+};
 
 /// The environment variable that names the file.
 pub const CUTS_VARIABLE: &str = "TASUKI_LAB_CUTS";
@@ -37,6 +40,8 @@ struct State {
     lines: Vec<(String, String)>,
     /// Whose address is on which network.
     networks: BTreeMap<IpAddr, NetworkName>,
+    /// The same by the configuration, for networks that carry no heartbeats.
+    configured: BTreeMap<IpAddr, NetworkName>,
 }
 
 impl Cuts {
@@ -75,6 +80,15 @@ impl Cuts {
         }
     }
 
+    /// Which addresses of which servers are on which network, as configured.
+    pub fn set_configured(&self, config: &ClusterConfig) {
+        if self.file.is_some() {
+            let all = config.servers.values().flat_map(|server| &server.addresses);
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).configured =
+                all.map(|(network, address)| (*address, network.clone())).collect();
+        }
+    }
+
     /// Whether the path to `peer` on `network` is cut.
     #[must_use]
     pub fn is_cut(&self, peer: &ServerName, network: &NetworkName) -> bool {
@@ -88,7 +102,7 @@ impl Cuts {
             return false;
         }
         let state = self.look();
-        state.cuts(peer, state.networks.get(&address))
+        state.cuts(peer, state.networks.get(&address).or_else(|| state.configured.get(&address)))
     }
 
     fn look(&self) -> std::sync::MutexGuard<'_, State> {

@@ -3,6 +3,7 @@
 mod aside;
 mod calls;
 mod links;
+mod mirror;
 mod namespaces;
 mod snapshots;
 
