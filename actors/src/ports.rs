@@ -127,6 +127,10 @@ pub trait Guard: Send + Sync + 'static {
     fn held_nothing(&self) -> bool {
         false
     }
+    /// The time-out of the watchdog that the guard has armed, if it has one.
+    fn watchdog(&self) -> Option<Duration> {
+        None
+    }
     /// This part of the node moves (O9). A guard that hears nothing of a part for a lease takes it
     /// to hang.
     fn alive(&self, _part: Watched) {}

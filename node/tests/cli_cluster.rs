@@ -125,6 +125,7 @@ async fn reading_works_for_every_noun() {
     let (data, _stop) = served(app(FakeNode::new(Registry::running(), true), willing())).await;
     for (arguments, word) in [
         (&["cluster", "status"][..], "demo"),
+        (&["cluster", "times"], "misscount"),
         (&["cluster", "tree"], "ohas"),
         (&["group", "status"], "Online"),
         (&["group", "status", "web"], "exec"),

@@ -12,7 +12,7 @@ use tasuki::{
         config::{Push, PushResult, ServerPush},
         error::{Exit, Kind},
         explain::explain,
-        status,
+        status, times,
     },
     edge::grpc::convert,
 };
@@ -34,6 +34,15 @@ fn a_status_comes_back_as_it_went() {
             assert_eq!(convert::status_in(convert::status_out(status.clone())), Ok(status));
         }
     }
+}
+
+#[test]
+fn times_come_back_as_they_went() {
+    let mut settings = Registry::running().0.settings.unwrap().value;
+    settings.timing.guard_budget *= 2;
+    let times = times::times(&settings);
+    assert!(times.times.iter().any(|time| time.derived_ms.is_some()));
+    assert_eq!(convert::times::times_in(convert::times::times_out(times.clone())), times);
 }
 
 #[test]

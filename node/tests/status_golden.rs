@@ -5,19 +5,20 @@ mod support;
 
 use support::{AT, Registry, golden, node_status, view};
 use tasuki::{
-    app::{explain::explain, status},
+    app::{explain::explain, status, times},
     cli::render,
 };
 use tasuki_actors::handle::{NodeStatus, TieBreakSeen};
 use tasuki_core::{
     config::{Role as MemberRole, TieBreak},
     ids::{Epoch, Incarnation},
+    membership::{punctuality::TooTight, view::PathState},
     reason::Reason,
     registry::{
         Author, Command,
         state::{AfterStop, ClusterMode, FailureKind, GroupState, ResourceState, StartEvent},
     },
-    time::WallTime,
+    time::{Timestamp, WallTime},
 };
 
 const NOW: WallTime = WallTime(AT.0 + 192_000);
@@ -52,6 +53,34 @@ fn one_server_is_gone_and_no_more_may_be_lost() {
     registry.must(Author::Leader("kiki".into()), Some(Reason::LeaseRanOut { silent }), gone);
     golden("status/one_gone.txt", &picture(&registry, &["mimi"], &ALL, true));
     golden("explain/one_gone.txt", &explained(&registry));
+}
+
+/// One cable of lala is out, and beats from mimi come so late that the knob is too tight for them.
+#[test]
+fn a_server_with_a_bad_path_is_up_with_caution_and_late_beats_are_warned_of() {
+    let mut registry = Registry::running();
+    registry.join("mimi");
+    registry.start("mimi", 1);
+    let mut view = view(&["lala", "mimi"]);
+    let ms = std::time::Duration::from_millis;
+    let path = view.peers.get_mut(&"lala".into()).unwrap().paths.get_mut(&"public".into()).unwrap();
+    (path.state, path.since) = (PathState::Error, Timestamp(1_000_000_000));
+    let path = view.peers.get_mut(&"mimi".into()).unwrap().paths.get_mut(&"interconnect".into()).unwrap();
+    path.jitter = ms(41);
+    path.tight = Some(TooTight { worst: ms(210), patience: ms(300), fits: ms(1400) });
+    let value = status::cluster(&registry.0, &view, &node_status(&ALL), true);
+    golden("status/caution.txt", &render::cluster(&value, NOW, false));
+    assert!(value.servers.iter().map(|server| server.caution).eq([false, true, false]));
+    let server = serde_json::to_value(&value.servers[1]).unwrap();
+    assert_eq!(server["paths"][1]["state_for_ms"], 4000);
+}
+
+#[test]
+fn every_time_and_the_names_of_three_are_shown() {
+    let mut settings = Registry::running().0.settings.unwrap().value;
+    settings.timing.watchdog = std::time::Duration::from_secs(2);
+    settings.timing.clock_margin = settings.timing.least_clock_margin();
+    golden("status/times.txt", &render::times::times(&times::times(&settings), false));
 }
 
 /// kiki and lala, with mimi as their witness.

@@ -11,11 +11,13 @@ use std::{
 use tasuki_core::{
     config::{ClusterConfig, FenceConfig, FenceKind},
     ids::ServerName,
+    membership::reset::with_watchdog,
     registry::{
         Author, Command, State,
         fencing::{Fencing, FencingState},
         state::AfterStop,
     },
+    timing::Timing,
 };
 use tasuki_tests::twin::{Happening, Twin, config, online_on, servers};
 
@@ -44,7 +46,19 @@ fn with_fences(levels: &[&[&str]], detect: Duration) -> ClusterConfig {
 }
 
 async fn three(levels: &[&[&str]], detect: Duration) -> Twin {
-    let twin = Twin::form(with_fences(levels, detect)).await;
+    formed(with_fences(levels, detect)).await
+}
+
+/// The same, where `dog` is the servers' own watchdogs.
+async fn three_with_dogs(levels: &[&[&str]]) -> Twin {
+    let mut config = with_fences(levels, DETECT);
+    config.settings.timing.watchdog = Duration::ZERO;
+    config.settings.fences.get_mut(&"dog".into()).unwrap().kind = FenceKind::Watchdog;
+    formed(config).await
+}
+
+async fn formed(config: ClusterConfig) -> Twin {
+    let twin = Twin::form(config).await;
     twin.until_whole().await;
     twin.until_online("web", &servers(&["kiki"])).await;
     twin
@@ -199,4 +213,53 @@ async fn a_server_that_stops_in_order_is_not_fenced() {
     tokio::time::sleep(long_wait(DETECT)).await; // a fence would have come by now
     assert_eq!(twin.power().tries(), []);
     twin.assert_one_owner_at_a_time();
+}
+
+/// R9, R10: nothing is ordered; the leader waits until the watchdog that is there has done its work,
+/// whatever time-out was configured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r10_an_armed_watchdog_confirms_once_its_time_has_passed() {
+    let twin = three_with_dogs(&[&["dog"]]).await;
+    let timeout = DETECT * 3;
+    twin.machine(&kiki()).arm_watchdog(timeout);
+    twin.until("the others know of it", |state| {
+        state.presence(&kiki()).is_some_and(|p| p.watchdog == Some(timeout))
+    })
+    .await;
+    let timing = with_watchdog(&Timing::from_detect(DETECT), timeout);
+    let began = Instant::now();
+    twin.isolate(&[kiki()]);
+    twin.until_online("web", &twin.others(&kiki())).await;
+    let took = began.elapsed();
+    println!("taken over after {took:?}; its watchdog may take {:?}", timing.takeover_wait());
+    // Its last lease was granted within a lease before it was cut off.
+    assert!(took + timing.lease >= timing.takeover_wait(), "{took:?}");
+    twin.until("the watchdog has confirmed it", |state| is(state, &by(&["dog"]))).await;
+    assert_eq!(twin.power().tries(), [], "no device was ordered to do anything");
+    twin.assert_one_owner_at_a_time();
+    twin.heal();
+    twin.kill_node(&kiki()).await;
+    twin.boot(&kiki()).await;
+    twin.until("kiki is let in again", |state| is(state, &FencingState::Lifted)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r10_a_watchdog_that_nobody_told_of_confirms_nothing() {
+    let twin = three_with_dogs(&[&["dog"], &["ipmi"]]).await;
+    twin.power().break_device("ipmi");
+    twin.machine(&"lala".into()).arm_watchdog(DETECT);
+    twin.isolate(&[kiki()]);
+    twin.until("the fencing has failed", |state| is(state, &FencingState::Failed)).await;
+    let state = twin.node(&"lala".into()).unwrap().state();
+    let tried: Vec<&str> = fencing(&state).unwrap().tries.iter().map(|t| t.device.as_str()).collect();
+    assert_eq!(tried, ["dog", "ipmi"]);
+    let why = fencing(&state).unwrap().tries[0].error.clone().unwrap();
+    assert!(why.contains("told of no watchdog"), "{why}");
+    // Longer than any wait by time alone: only that would show a takeover that did not wait.
+    tokio::time::sleep(Timing::from_detect(DETECT).takeover_wait() * 3 / 2).await;
+    let state = twin.node(&"lala".into()).unwrap().state();
+    assert_eq!(state.groups[&"web".into()].ownership.value.owner, Some(kiki()));
+    twin.power().mend_device("ipmi");
+    twin.until("the other level has", |state| is(state, &by(&["ipmi"]))).await;
+    twin.until_online("web", &twin.others(&kiki())).await;
 }

@@ -152,16 +152,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Whether the key has a word for something that is planned, but that this version cannot do;
-    /// reports it.
-    pub(crate) fn unsupported_word(&self, key: &str, words: &[(&str, &str)], remedy: &str) -> bool {
-        let Some(value) = self.get(key) else { return false };
-        let found = value.get_ref().as_str();
-        let Some((_, what)) = words.iter().find(|(word, _)| Some(*word) == found) else { return false };
-        unsupported(self.reading, &value.span(), what, remedy);
-        true
-    }
-
     /// A table under one key: `key = { … }` or `[section.key]`.
     pub(crate) fn table(&self, key: &str, example: &str) -> Option<Section<'a>> {
         let value = self.get(key)?;

@@ -33,6 +33,7 @@ pub const INTENTIONS: &[Intention] = &[
     both("Cluster/Suspend", "cluster suspend"),
     both("Cluster/Resume", "cluster resume"),
     both("Cluster/Shutdown", "cluster shutdown"),
+    both("Cluster/Times", "cluster times"),
     both("Cluster/Tree", "cluster tree"),
     both("Group/List", "group status"),
     both("Group/Get", "group status"),

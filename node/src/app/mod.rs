@@ -31,6 +31,7 @@ pub mod resources;
 pub mod secrets;
 pub mod servers;
 pub mod status;
+pub mod times;
 pub mod types;
 pub mod versions;
 pub mod votes;

@@ -1,12 +1,14 @@
 //! How the cluster is, as one value: computed from the registry, from what this server believes,
 //! and from this node. `--json` prints exactly this.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tasuki_actors::handle::NodeStatus;
 use tasuki_core::{
     config::{GroupConfig, Role as MemberRole, TieBreak},
     ids::{Epoch, GroupName, Incarnation, Lineage, NetworkName, ResourceName, Revision, ServerName, Term},
-    membership::view::{GossipState, PathState, PeerView, View},
+    membership::view::{GossipState, PathState, PathView, PeerView, View},
     registry::{
         State,
         state::{ClusterMode, GroupEntry, GroupState, Ownership, ResourceState, ServerMode, Target},
@@ -43,6 +45,9 @@ pub struct ClusterStatus {
     pub groups: Vec<GroupStatus>,
     /// Monitors by name.
     pub monitors: Vec<MonitorStatus>,
+    /// What is unwise as it is, with its code.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// The cluster's mode without what follows it.
@@ -107,6 +112,9 @@ pub struct ServerStatus {
     pub leader: bool,
     /// No path to it has been heard on lately.
     pub silent: bool,
+    /// It is up and heard, and a path to it is in Caution or Error.
+    #[serde(default)]
+    pub caution: bool,
     /// Gossip's word on it; `None` for the server that answers.
     pub gossip: Option<GossipState>,
     /// What is left of its lease, milliseconds; only known of the server that answers.
@@ -171,6 +179,15 @@ pub struct PathStatus {
     pub latency_us: u64,
     /// Lost among the last hundred beats.
     pub loss_percent: u8,
+    /// For how long it has been in this state, milliseconds.
+    #[serde(default)]
+    pub state_for_ms: u64,
+    /// How irregularly beats come: the mean deviation of the gaps between them, microseconds.
+    #[serde(default)]
+    pub jitter_us: u64,
+    /// Why `detect` is too tight for it.
+    #[serde(default)]
+    pub too_tight: Option<String>,
 }
 
 /// One group.
@@ -233,6 +250,11 @@ pub fn cluster(state: &State, view: &View, node: &NodeStatus, confirmed: bool) -
         leader: node.raft.leader.clone().filter(|_| confirmed),
         term: node.raft.term,
         survival: survival(state, node, &servers, &groups, confirmed),
+        warnings: servers
+            .iter()
+            .flat_map(|server| &server.paths)
+            .filter_map(|p| p.too_tight.clone())
+            .collect(),
         servers,
         groups,
         monitors: monitors::all(state),
@@ -273,23 +295,38 @@ fn server(state: &State, view: &View, node: &NodeStatus, confirmed: bool, name: 
         voter: node.raft.voters.contains(name),
         leader: confirmed && node.raft.leader.as_ref() == Some(name),
         silent: !here && peer.is_none_or(|peer| peer.is_silent()),
+        caution: !here
+            && presence.is_some_and(|presence| presence.up)
+            && peer.is_some_and(|peer| !peer.is_silent() && peer.has_bad_path()),
         gossip: peer.filter(|_| !here).map(|peer| peer.gossip),
         lease_left_ms: node
             .lease_end
             .filter(|_| here)
             .map(|end| u64::try_from(end.since(node.now).as_millis()).unwrap_or(u64::MAX)),
         paths: peer.filter(|_| !here).map_or_else(Vec::new, |peer| {
-            peer.paths
-                .iter()
-                .map(|(network, path)| PathStatus {
-                    network: network.clone(),
-                    state: path.state,
-                    latency_us: u64::try_from(path.latency.as_micros()).unwrap_or(u64::MAX),
-                    loss_percent: path.loss_percent,
-                })
-                .collect()
+            peer.paths.iter().map(|(network, path)| path_status(state, node, name, network, path)).collect()
         }),
         groups: state.owned_by(name).map(|(group, _)| group.clone()).collect(),
+    }
+}
+
+fn path_status(
+    state: &State,
+    node: &NodeStatus,
+    server: &ServerName,
+    network: &NetworkName,
+    path: &PathView,
+) -> PathStatus {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let detect = state.settings.as_ref().map_or(Duration::ZERO, |settings| settings.value.timing.detect);
+    PathStatus {
+        network: network.clone(),
+        state: path.state,
+        latency_us: micros(path.latency),
+        loss_percent: path.loss_percent,
+        state_for_ms: micros(node.now.since(path.since)) / 1000,
+        jitter_us: micros(path.jitter),
+        too_tight: path.tight.map(|tight| tight.sentence(server, network, detect)),
     }
 }
 

@@ -304,6 +304,8 @@ pub enum ClusterVerb {
         #[arg(long)]
         yes: bool,
     },
+    /// Every time that follows from `detect`, and the names of three in older systems
+    Times,
     /// The live supervision tree of the node
     Tree,
 }

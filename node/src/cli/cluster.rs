@@ -59,6 +59,11 @@ pub(super) async fn perform(context: &Context, verb: ClusterVerb) -> Result<(), 
             let accepted = client(context).await?.shutdown(request).await.map_err(answered)?;
             accepted_as(context, accepted.into_inner(), "the cluster is shutting down")
         }
+        ClusterVerb::Times => {
+            let times = client(context).await?.times(wire::ClusterTimesRequest {}).await.map_err(answered)?;
+            let times = convert::times::times_in(times.into_inner());
+            context.out.show(&times, |times| render::times::times(times, context.out.color))
+        }
         ClusterVerb::Tree => {
             let tree = client(context).await?.tree(wire::TreeRequest {}).await.map_err(answered)?;
             let text = tree.into_inner().text;

@@ -1,6 +1,7 @@
 //! Tables and sentences for people, from the very values that `--json` prints.
 
 pub mod resources;
+pub mod times;
 
 use tasuki_core::{
     config::HeartbeatPath,
@@ -52,6 +53,9 @@ pub fn cluster(status: &ClusterStatus, now: WallTime, color: bool) -> String {
         style.paint(&survival, color)
     ));
     text.push_str(&servers(&status.servers, &status.seen_from, color));
+    for warning in &status.warnings {
+        text.push_str(&format!("{}\n", Style::Warn.paint(warning, color)));
+    }
     if !status.groups.is_empty() {
         text.push('\n');
         text.push_str(&groups(&status.groups, now, color));
@@ -108,6 +112,7 @@ fn server_state(server: &ServerStatus) -> (&'static str, Style) {
     match server.state {
         ServerState::NotJoined => ("not joined", Style::Dim),
         ServerState::Up if server.silent => ("up, silent", Style::Bad),
+        ServerState::Up if server.caution => ("up, Caution", Style::Warn),
         ServerState::Up => ("up", Style::Good),
         ServerState::Leaving => ("leaving", Style::Warn),
         ServerState::Down => ("down", Style::Bad),
@@ -145,6 +150,10 @@ fn path_cell(path: &PathStatus) -> Cell {
     }
     if path.loss_percent > 0 && path.state != PathState::Error {
         text.push_str(&format!(" {}% lost", path.loss_percent));
+    }
+    // How long it has been well is not worth the room.
+    if matches!(path.state, PathState::Caution | PathState::Error) {
+        text.push_str(&format!(" for {}", span(path.state_for_ms / 1000)));
     }
     let style = match path.state {
         PathState::Normal => Style::Good,

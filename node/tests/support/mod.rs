@@ -241,7 +241,7 @@ pub fn view(heard: &[&str]) -> View {
             state: if up { PathState::Normal } else { PathState::Error },
             latency: Duration::from_micros(latency),
             loss_percent: if up { 0 } else { 100 },
-            since: Timestamp(0),
+            ..PathView::default()
         };
         let paths = BTreeMap::from([("interconnect".into(), path(210)), ("public".into(), path(340))]);
         let gossip = if up { GossipState::Alive } else { GossipState::Dead };

@@ -52,8 +52,8 @@ impl Flusher {
         thread::Builder::new()
             .name("registry-flush".to_owned())
             .spawn(move || {
-                // As the threads that wait for it; as far as permitted.
-                drop(rustix::process::setpriority_process(None, NICE));
+                // As the threads that wait for it.
+                let _may_be_forbidden = rustix::process::setpriority_process(None, NICE);
                 flush_groups(&syncing, &waiting);
             })
             .map_err(|e| StoreError::io("start the flusher of", engine.dir(), e))?;

@@ -56,6 +56,7 @@ struct Inner {
     /// Resources that are mirrored volumes: they end with the node's process.
     mirrored: BTreeSet<Which>,
     disks: Option<(ServerName, Arc<Disks>)>,
+    watchdog: Option<Duration>,
 }
 
 /// The same zero for all machines, so that their logs can be compared.
@@ -80,6 +81,7 @@ impl Machine {
             fail_starts: 0,
             mirrored: BTreeSet::new(),
             disks: None,
+            watchdog: None,
         };
         let inner = Arc::new(Mutex::new(inner));
         // The guard: a thread of its own, as the real one is a process of its own.
@@ -146,6 +148,11 @@ impl Machine {
     #[must_use]
     pub fn starts(&self) -> usize {
         self.inner().log.iter().filter(|(_, what)| matches!(what, Happening::Started(_))).count()
+    }
+
+    /// The guard arms a watchdog, and has the node tell of it.
+    pub fn arm_watchdog(&self, timeout: Duration) {
+        self.inner().watchdog = Some(timeout);
     }
 
     /// Everything here ends at once, and the machine boots anew.
@@ -228,6 +235,10 @@ impl Guard for Machine {
 
     fn lease_end(&self) -> Option<Timestamp> {
         self.inner().lease.filter(|end| now() < *end)
+    }
+
+    fn watchdog(&self) -> Option<Duration> {
+        self.inner().watchdog
     }
 
     async fn end_lease(&self) -> Result<(), String> {

@@ -48,7 +48,8 @@ pub enum FenceKind {
         devices: Vec<PathBuf>,
     },
     /// The target's own watchdog: it has reset the machine once its time has passed. Confirms
-    /// only that time has passed, on a server whose guard told that it has one.
+    /// only that time has passed, on a server whose guard told that it has armed one: see
+    /// `membership::reset`.
     Watchdog,
 }
 

@@ -290,7 +290,12 @@ pub fn may_break_tie(own: &OwnLog, peer: RaftId, replicated_in_this_boot: bool) 
 #[must_use]
 pub fn proving_levels(settings: &ClusterSettings, levels: &[Vec<FenceName>]) -> Vec<Vec<FenceName>> {
     let proves = |device: &FenceName| settings.fences.get(device).is_some_and(|c| c.kind.proves_off());
-    levels.iter().filter(|level| level.iter().any(proves)).cloned().collect()
+    // What another device of the level proves needs no watchdog, which waits for the lease of a leader.
+    let waits = |device: &FenceName| {
+        settings.fences.get(device).is_some_and(|config| matches!(config.kind, FenceKind::Watchdog))
+    };
+    let proving = levels.iter().filter(|level| level.iter().any(proves));
+    proving.map(|level| level.iter().filter(|device| !waits(device)).cloned().collect()).collect()
 }
 
 #[cfg(test)]

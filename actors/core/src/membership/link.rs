@@ -165,6 +165,7 @@ impl Link {
             latency: self.latency,
             loss_percent: self.loss_percent(),
             since: self.changed,
+            ..PathView::default()
         }
     }
 

@@ -6,6 +6,8 @@ pub mod gate;
 pub mod hang;
 pub mod lease;
 pub mod link;
+pub mod punctuality;
+pub mod reset;
 pub mod roster;
 pub mod tie_break;
 pub mod verdict;

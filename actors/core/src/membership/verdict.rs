@@ -101,7 +101,7 @@ pub fn decide(input: &Input<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::membership::view::{GossipState, PathState, PathView, PeerView};
@@ -137,8 +137,7 @@ mod tests {
 
     fn peer(heard: bool) -> PeerView {
         let state = if heard { PathState::Normal } else { PathState::Error };
-        let path =
-            PathView { state, latency: Duration::ZERO, loss_percent: 0, since: crate::time::Timestamp(0) };
+        let path = PathView { state, ..PathView::default() };
         PeerView { gossip: GossipState::Alive, paths: BTreeMap::from([("lan".into(), path)]) }
     }
 

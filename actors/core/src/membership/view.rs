@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::punctuality::TooTight;
 use crate::{
     config::HeartbeatPath,
     ids::{NetworkName, ServerName},
@@ -34,6 +35,12 @@ impl PeerView {
         !self.paths.values().any(PathView::is_heard)
     }
 
+    /// Whether beats are late on some path, or do not come.
+    #[must_use]
+    pub fn has_bad_path(&self) -> bool {
+        self.paths.values().any(|path| matches!(path.state, PathState::Caution | PathState::Error))
+    }
+
     /// The paths on which it is heard although every network to it is silent: it lives, and can
     /// neither vote nor hold a lease from here (R21). Empty when a network works.
     #[must_use]
@@ -60,6 +67,26 @@ pub struct PathView {
     /// Since when it is in this state, on this server's boot clock.
     #[serde(default)]
     pub since: Timestamp,
+    /// How irregularly beats come: the mean deviation of the gaps between them.
+    #[serde(default)]
+    pub jitter: Duration,
+    /// They come so late, so often, that `detect` is too tight for it.
+    #[serde(default)]
+    pub tight: Option<TooTight>,
+}
+
+impl Default for PathView {
+    /// On which nothing was heard yet.
+    fn default() -> Self {
+        Self {
+            state: PathState::Unknown,
+            latency: Duration::ZERO,
+            loss_percent: 0,
+            since: Timestamp(0),
+            jitter: Duration::ZERO,
+            tight: None,
+        }
+    }
 }
 
 impl PathView {
@@ -120,7 +147,7 @@ mod tests {
 
     #[test]
     fn r21_a_server_that_is_heard_on_a_serial_line_only_is_not_silent_but_cut_off() {
-        let path = |state| PathView { state, latency: Duration::ZERO, loss_percent: 0, since: Timestamp(0) };
+        let path = |state| PathView { state, ..PathView::default() };
         let peer = |lan, com| PeerView {
             gossip: GossipState::Alive,
             paths: BTreeMap::from([("public".into(), path(lan)), ("com:/dev/ttyS0".into(), path(com))]),

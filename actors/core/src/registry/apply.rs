@@ -94,6 +94,9 @@ impl Change<'_> {
                 self.fence_tried(server, *incarnation, tried, *failed)
             }
             Command::ServerFenced { server, incarnation, by } => self.server_fenced(server, *incarnation, by),
+            Command::WatchdogArmed { server, incarnation, timeout } => {
+                self.watchdog_armed(server, *incarnation, *timeout)
+            }
             Command::FenceLifted { server } => self.fence_lifted(server),
             Command::RemoveServer { server, config } => self.remove_server(server, config, &proposal.author),
             Command::ServerLeave { server, after } => self.server_leave(server, *after),

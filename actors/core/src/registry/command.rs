@@ -1,6 +1,6 @@
 //! Every command that can be in the log, and what `apply` answers.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::{
     },
     membership::tie_break::Record,
     reason::Reason,
-    time::WallTime,
+    time::{WallTime, millis},
 };
 
 /// A command with who proposed it, why, and what it was computed from: one registry log entry.
@@ -280,6 +280,16 @@ pub enum Command {
         incarnation: Incarnation,
         /// The devices that confirmed it; none when an operator did.
         by: Vec<FenceName>,
+    },
+    /// The guard of a server has armed a watchdog: one that is gone cannot keep its machine running.
+    WatchdogArmed {
+        /// Whose.
+        server: ServerName,
+        /// Which incarnation tells it (R5).
+        incarnation: Incarnation,
+        /// The machine is reset when it was not petted for so long.
+        #[serde(with = "millis")]
+        timeout: Duration,
     },
     /// A fenced server's devices let it in again.
     FenceLifted {
@@ -659,6 +669,9 @@ impl fmt::Display for Command {
             Self::FenceTried { server, .. } => write!(f, "a fencing device failed for server {server}"),
             Self::ServerFenced { server, incarnation, .. } => {
                 write!(f, "server {server} (incarnation {incarnation}) is fenced")
+            }
+            Self::WatchdogArmed { server, timeout, .. } => {
+                write!(f, "server {server} has armed a watchdog of {} s", timeout.as_secs())
             }
             Self::FenceLifted { server } => write!(f, "server {server} is fenced no more"),
             Self::RemoveServer { server, .. } => write!(f, "remove server {server}"),

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,9 @@ pub struct Presence {
     pub mode: ServerMode,
     /// Why it is not up.
     pub down_because: Option<Reason>,
+    /// The time-out of the watchdog that its guard has armed, as that incarnation told.
+    #[serde(default)]
+    pub watchdog: Option<Duration>,
 }
 
 /// Whether a server takes part.

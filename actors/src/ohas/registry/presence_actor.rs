@@ -32,6 +32,8 @@ pub enum PresenceMsg {
     Look,
     /// What became of presenting this server.
     Presented(Incarnation, Result<(), RegistryError>),
+    /// The others know of the watchdog, or it has to be said again.
+    Told,
     /// Stop this server, with or without a quorum.
     Leave(AfterStop),
 }
@@ -43,6 +45,7 @@ pub struct PresenceActor;
 pub struct State {
     context: Arc<Context>,
     presenting: bool,
+    telling: bool,
     leaving: bool,
     _follow: [Follow; 2],
 }
@@ -65,7 +68,7 @@ impl Actor for PresenceActor {
             Follow::changes(context.registry.subscribe(), me.clone(), || PresenceMsg::Look),
             Follow::beats(context.timing().detect, me, || PresenceMsg::Look),
         ];
-        Ok(State { context, presenting: false, leaving: false, _follow: follow })
+        Ok(State { context, presenting: false, telling: false, leaving: false, _follow: follow })
     }
 
     async fn handle(
@@ -93,6 +96,7 @@ impl Actor for PresenceActor {
                 }
                 state.look(&me);
             }
+            PresenceMsg::Told => state.telling = false,
             PresenceMsg::Leave(after) => state.leave(after),
         }
         Ok(())
@@ -134,8 +138,26 @@ impl State {
                 self.context.ports.guard.reset("a final action of the recovery says so");
             }
             (ServerMode::Leaving(after), _) | (ServerMode::Active, Some(after)) => self.leave(after),
-            _ => {}
+            _ => self.tell_watchdog(me, &presence),
         }
+    }
+
+    /// R10: who fences by watchdog has to know that this incarnation's guard has armed one.
+    fn tell_watchdog(&mut self, me: &ActorRef<PresenceMsg>, presence: &Presence) {
+        let watchdog = self.context.ports.guard.watchdog();
+        let Some(timeout) = watchdog.filter(|_| watchdog != presence.watchdog && !self.telling) else {
+            return;
+        };
+        self.telling = true;
+        let (server, incarnation) = (self.context.me().clone(), presence.incarnation);
+        let (context, me) = (self.context.clone(), me.clone());
+        tokio::spawn(async move {
+            let command = Command::WatchdogArmed { server: server.clone(), incarnation, timeout };
+            if let Err(error) = propose(&context, Author::Server(server), command, None, Vec::new()).await {
+                tracing::info!(%error, "the others do not know of the watchdog yet");
+            }
+            let _ = me.cast(PresenceMsg::Told); // the actor may have ended
+        });
     }
 
     /// R5: a lease is granted only to an incarnation that the registry knows.

@@ -12,6 +12,7 @@ use std::{
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
+    config::FenceKind,
     ids::{FenceName, Incarnation, ServerName},
     membership::fencing::{
         Attempt, Duty, FencingStep, Unfit, duties, gives_way, is_withheld, pause, proving_levels,
@@ -21,6 +22,7 @@ use tasuki_core::{
 };
 use tokio::task::JoinHandle;
 
+use super::reset_wait::{is_armed, reset_for_certain};
 use crate::{
     context::Context,
     follow::Follow,
@@ -311,18 +313,26 @@ async fn is_asked_for(context: &Arc<Context>, server: &ServerName, incarnation: 
 
 /// One order to one device, and what is told of it.
 async fn act(
-    context: &Context,
+    context: &Arc<Context>,
     device: &FenceName,
     action: FenceAction,
     target: &ServerName,
 ) -> Result<(), String> {
     let config = context.config().settings.fences.remove(device);
     let Some(config) = config else { return Err(format!("no fencing device is called {device}")) };
-    let limit = config.timeout + SLACK;
-    let order = FenceOrder { device: device.clone(), config, action, target: target.clone() };
     let began = context.ports.clock.now();
-    let outcome = tokio::time::timeout(limit, context.ports.fencer.act(&order)).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(format!("{device} did not answer within {limit:?}")));
+    let outcome = match (&config.kind, action) {
+        // It takes no orders, and as long as it takes.
+        (FenceKind::Watchdog, FenceAction::Off) => reset_for_certain(context, target).await,
+        (FenceKind::Watchdog, FenceAction::Monitor) => is_armed(context, target),
+        (FenceKind::Watchdog, FenceAction::On) => Ok(()),
+        _ => {
+            let limit = config.timeout + SLACK;
+            let order = FenceOrder { device: device.clone(), config, action, target: target.clone() };
+            let outcome = tokio::time::timeout(limit, context.ports.fencer.act(&order)).await;
+            outcome.unwrap_or_else(|_| Err(format!("{device} did not answer within {limit:?}")))
+        }
+    };
     let took = context.ports.clock.now().since(began).as_millis();
     let text = match (&outcome, action) {
         (Ok(()), FenceAction::Off) => format!("{device} confirms after {took} ms that {target} is off"),
@@ -415,7 +425,7 @@ pub async fn fence_now(context: &Arc<Context>, server: &ServerName) -> Result<Ve
 ///
 /// # Errors
 /// Why it does not.
-pub async fn test_device(context: &Context, device: &FenceName) -> Result<(), String> {
+pub async fn test_device(context: &Arc<Context>, device: &FenceName) -> Result<(), String> {
     let config = context.config();
     let names = |name: &&ServerName| {
         config.servers.get(*name).is_some_and(|server| server.fencing.iter().flatten().any(|d| d == device))

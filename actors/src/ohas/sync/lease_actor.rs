@@ -53,6 +53,8 @@ pub enum LeaseMsg {
     Stopped(ServerName, Incarnation),
     /// What became of a judgement.
     Judged(ServerName, Result<(), RegistryError>),
+    /// Until when a server may hold a lease that is granted nothing more by this one; `None` otherwise.
+    Withheld(ServerName, RpcReplyPort<Option<Timestamp>>),
     /// Everything has stopped: no lease any more (R7).
     HandBack(RpcReplyPort<()>),
 }
@@ -157,6 +159,9 @@ impl Actor for LeaseActor {
                 Err(RegistryError::Refused(_)) => state.lead(&me, GrantorEvent::JudgementRefused(server)),
                 Err(_) => state.lead(&me, GrantorEvent::JudgementUnclear(server)),
             },
+            LeaseMsg::Withheld(server, reply) => {
+                let _ = reply.send(state.grantor.withheld_until(&server)); // whoever asked may have gone
+            }
             LeaseMsg::HandBack(reply) => {
                 state.hold(&me, HolderEvent::HandBack);
                 state.context.lease.send_replace(None);

@@ -18,9 +18,11 @@ use tasuki_core::{
         gate::Standing,
         lease::{Grant, Request},
         link::{Link, LinkEvent, Pace},
+        punctuality::{Punctuality, TooTight},
         view::{GossipState, PathState, PathView, PeerView, View},
     },
     time::Timestamp,
+    timing::Timing,
 };
 
 use crate::{
@@ -247,6 +249,8 @@ pub struct State {
     key: PathKey,
     path: HeartbeatPath,
     link: Link,
+    punctuality: Punctuality,
+    tight: Option<TooTight>,
     ticks: u64,
     next: u64,
     sent: BTreeMap<u64, Timestamp>,
@@ -276,7 +280,18 @@ impl Actor for LinkActor {
             .clone();
         slot.set(me);
         let path = path_of(&context, &key.1);
-        Ok(State { context, key, path, link, ticks: 0, next: 0, sent: BTreeMap::new(), heard: None })
+        Ok(State {
+            context,
+            key,
+            path,
+            link,
+            punctuality: Punctuality::default(),
+            tight: None,
+            ticks: 0,
+            next: 0,
+            sent: BTreeMap::new(),
+            heard: None,
+        })
     }
 
     async fn handle(
@@ -289,7 +304,7 @@ impl Actor for LinkActor {
         match message {
             LinkMsg::Tick => {
                 state.ticks += 1;
-                if state.ticks.is_multiple_of(state.pace().every) {
+                if state.ticks.is_multiple_of(state.times().1.every) {
                     state.send_beat(now);
                 }
                 state.take(LinkEvent::Tick, now);
@@ -328,29 +343,50 @@ impl State {
         }
     }
 
-    fn pace(&self) -> Pace {
+    fn times(&self) -> (Timing, Pace) {
         let registry = self.context.registry.borrow();
-        match &registry.settings {
-            Some(settings) => Pace::of(&self.path, &settings.value.timing),
-            None => Pace::of(&self.path, &self.context.options.config.settings.timing),
-        }
+        let timing = match &registry.settings {
+            Some(settings) => settings.value.timing.clone(),
+            None => self.context.options.config.settings.timing.clone(),
+        };
+        let pace = Pace::of(&self.path, &timing);
+        (timing, pace)
     }
 
     fn take(&mut self, event: LinkEvent, now: Timestamp) {
-        let change = self.link.on(event, &self.pace(), now);
+        let (timing, pace) = self.times();
+        if let LinkEvent::Beat { .. } = event {
+            self.punctuality.heard(&timing, &pace, now);
+        }
+        let change = self.link.on(event, &pace, now);
         let due = change.is_some() || self.ticks.is_multiple_of(20); // statistics once in a while
         if due {
-            self.context.links.set_path(&self.context, &self.key, self.link.view());
+            let tight = self.punctuality.judge(&timing, &pace, now);
+            self.tell_tight(&timing, tight);
+            let view = PathView { jitter: self.punctuality.jitter(), tight, ..self.link.view() };
+            self.context.links.set_path(&self.context, &self.key, view);
         }
         let Some(change) = change.filter(|change| change.news) else { return };
         let (server, path) = &self.key;
         let (kind, text) = match change.to {
             PathState::Normal => ("path-normal", format!("{server} is heard on {path}")),
             PathState::Caution => {
-                let (late, patience) = (change.silent.as_millis(), self.pace().lost.as_millis());
+                let (late, patience) = (change.silent.as_millis(), pace.lost.as_millis());
                 ("path-late", format!("{server} is late on {path} by {late} ms of {patience} ms of patience"))
             }
             _ => ("path-lost", format!("{server} is not heard on {path}")),
+        };
+        self.context.tell(kind, format!("path/{server}/{path}"), text);
+    }
+
+    /// Once when it begins, and once when it is over.
+    fn tell_tight(&mut self, timing: &Timing, tight: Option<TooTight>) {
+        let before = std::mem::replace(&mut self.tight, tight);
+        let (server, path) = &self.key;
+        let (kind, text) = match (before, tight) {
+            (None, Some(tight)) => ("detect-too-tight", tight.sentence(server, path, timing.detect)),
+            (Some(_), None) => ("detect-fits", format!("beats from {server} come in time again on {path}")),
+            _ => return,
         };
         self.context.tell(kind, format!("path/{server}/{path}"), text);
     }

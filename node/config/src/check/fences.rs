@@ -98,7 +98,9 @@ fn tie_break(reading: &Reading, draft: &Draft) {
         let found = match named.first().and_then(|level| level.first()) {
             None => format!("server {name} without a fencing device"),
             Some(device) => {
-                format!("server {name} with `{}`, which protects only its disks", device.get_ref())
+                let waits = fence(device).is_some_and(FenceDraft::only_waits);
+                let does = if waits { "only waits for a watchdog" } else { "protects only its disks" };
+                format!("server {name} with `{}`, which {does}", device.get_ref())
             }
         };
         let problem = reading
@@ -150,6 +152,10 @@ pub(crate) fn idle(reading: &Reading, draft: &Draft) -> Vec<Problem> {
 }
 
 impl FenceDraft {
+    fn only_waits(&self) -> bool {
+        matches!(self.kind, Some(tasuki_core::config::FenceKind::Watchdog))
+    }
+
     /// One that was not understood may be meant to.
     fn may_prove_off(&self) -> bool {
         self.kind.as_ref().is_none_or(tasuki_core::config::FenceKind::proves_off)

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `name` | the device's name | needed |
 //! | `comment` | for people | empty |
-//! | `kind` | `agent`, `script`, `reservation` | needed |
+//! | `kind` | `agent`, `script`, `reservation`, `watchdog` | needed |
 //! | `program` | of an agent or script: a name in `PATH`, or a whole path | needed there |
 //! | `parameters` | of an agent: what it is told beside the action | none |
 //! | `devices` | of a reservation: the shared disks | needed there |
@@ -43,25 +43,22 @@ pub(crate) enum FenceWord {
     Agent,
     Script,
     Reservation,
+    Watchdog,
 }
 
-pub(crate) const FENCE_KINDS: [(&str, FenceWord); 3] =
-    [("agent", FenceWord::Agent), ("script", FenceWord::Script), ("reservation", FenceWord::Reservation)];
-const PLANNED: [(&str, &str); 1] =
-    [("watchdog", "a server's own watchdog as its fencing device (kind = \"watchdog\")")];
+pub(crate) const FENCE_KINDS: [(&str, FenceWord); 4] = [
+    ("agent", FenceWord::Agent),
+    ("script", FenceWord::Script),
+    ("reservation", FenceWord::Reservation),
+    ("watchdog", FenceWord::Watchdog),
+];
 /// What Tasuki itself tells an agent.
 const OURS: [&str; 4] = ["action", "nodename", "plug", "port"];
 
 pub(crate) fn read(section: Section<'_>) -> FenceDraft {
     let name = section.string("name");
-    let remedy =
-        "use an agent, a script or a reservation; a server's watchdog protects it without being named";
-    if section.unsupported_word("kind", &PLANNED, remedy) {
-        // The other keys of such a device are not judged: one error is enough.
-        return FenceDraft { name, ..FenceDraft::default() };
-    }
     section.need("name", "name = \"…\"");
-    section.need("kind", "kind = \"agent\", \"script\" or \"reservation\"");
+    section.need("kind", "kind = \"agent\", \"script\", \"reservation\" or \"watchdog\"");
     let kind = section.choice("kind", &FENCE_KINDS).map(Spanned::into_inner);
     let of = |key, kinds: &[FenceWord]| only(&section, key, kind, kinds);
     let program = of("program", &[FenceWord::Agent, FenceWord::Script]).and_then(|section| {
@@ -81,6 +78,7 @@ pub(crate) fn read(section: Section<'_>) -> FenceDraft {
                 Some(FenceKind::Script { program: PathBuf::from(program.as_ref()?.get_ref()) })
             }
             FenceWord::Reservation => Some(FenceKind::Reservation { devices: devices? }),
+            FenceWord::Watchdog => Some(FenceKind::Watchdog),
         }),
         program: program.map(|program| program.span()),
         comment: section.comment(),

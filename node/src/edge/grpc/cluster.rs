@@ -60,6 +60,12 @@ impl Cluster for Face {
         }))
     }
 
+    async fn times(&self, request: Request<wire::ClusterTimesRequest>) -> Answer<wire::ClusterTimesResponse> {
+        let by = self.by(&request)?;
+        let times = self.app.cluster_times(&by).map_err(|e| to_status(&e))?;
+        Ok(Response::new(convert::times::times_out(times)))
+    }
+
     async fn tree(&self, request: Request<wire::TreeRequest>) -> Answer<wire::TreeResponse> {
         let by = self.by(&request)?;
         let text = self.app.cluster_tree(&by).await.map_err(|e| to_status(&e))?;

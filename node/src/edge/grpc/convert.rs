@@ -64,6 +64,7 @@ mod fence;
 mod monitor;
 mod pool;
 mod resource;
+pub mod times;
 mod type_;
 mod vote;
 
@@ -209,6 +210,7 @@ pub fn status_out(status: ClusterStatus) -> wire::ClusterStatusResponse {
         servers: status.servers.into_iter().map(server_out).collect(),
         groups: status.groups.into_iter().map(group_out).collect(),
         monitors: status.monitors.into_iter().map(monitor_out).collect(),
+        warnings: status.warnings,
     }
 }
 
@@ -238,6 +240,7 @@ pub fn status_in(status: wire::ClusterStatusResponse) -> Result<ClusterStatus> {
         servers: all(status.servers, server_in)?,
         groups: all(status.groups, group_in)?,
         monitors: all(status.monitors, monitor_in)?,
+        warnings: status.warnings,
     })
 }
 
@@ -254,6 +257,7 @@ pub fn server_out(server: ServerStatus) -> wire::ServerStatus {
         voter: server.voter,
         leader: server.leader,
         silent: server.silent,
+        caution: server.caution,
         gossip: server.gossip.map_or(0, gossip_out),
         lease_left_ms: server.lease_left_ms,
         paths: server
@@ -264,6 +268,9 @@ pub fn server_out(server: ServerStatus) -> wire::ServerStatus {
                 state: path_state_out(path.state),
                 latency_us: path.latency_us,
                 loss_percent: path.loss_percent.into(),
+                state_for_ms: path.state_for_ms,
+                jitter_us: path.jitter_us,
+                too_tight: text_of(path.too_tight),
             })
             .collect(),
         groups: server.groups.iter().map(ToString::to_string).collect(),
@@ -285,6 +292,7 @@ pub fn server_in(server: wire::ServerStatus) -> Result<ServerStatus> {
         voter: server.voter,
         leader: server.leader,
         silent: server.silent,
+        caution: server.caution,
         gossip: if server.gossip == 0 { None } else { Some(gossip_in(server.gossip)?) },
         lease_left_ms: server.lease_left_ms,
         paths: all(server.paths, |path| {
@@ -293,6 +301,9 @@ pub fn server_in(server: wire::ServerStatus) -> Result<ServerStatus> {
                 state: path_state_in(path.state)?,
                 latency_us: path.latency_us,
                 loss_percent: u8::try_from(path.loss_percent).map_err(|_| Malformed("loss_percent"))?,
+                state_for_ms: path.state_for_ms,
+                jitter_us: path.jitter_us,
+                too_tight: optional(path.too_tight),
             })
         })?,
         groups: server.groups.iter().map(|name| name.as_str().into()).collect(),

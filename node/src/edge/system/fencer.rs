@@ -48,6 +48,7 @@ impl SystemFencer {
                 Switch::Script(Script { program, local: self.me.as_str(), target, port })
             }
             FenceKind::Reservation { devices } => return self.reserve(order, devices).await,
+            // The fencing actor waits instead.
             FenceKind::Watchdog => return Err("a watchdog takes no orders: its time has to pass".to_owned()),
         };
         let done = match order.action {

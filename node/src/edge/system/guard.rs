@@ -69,6 +69,10 @@ impl SystemGuard {
 
 #[async_trait]
 impl Guard for SystemGuard {
+    fn watchdog(&self) -> Option<Duration> {
+        self.client.watchdog()
+    }
+
     fn renew(&self, end: Timestamp) {
         let jump = self.clocks.lock().unwrap_or_else(PoisonError::into_inner).check();
         match jump {

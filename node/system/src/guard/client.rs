@@ -63,6 +63,8 @@ struct Shared {
     next_id: AtomicU64,
     /// The guard held no lease when it started this process.
     held_nothing: bool,
+    /// The time-out of the watchdog that the guard has armed.
+    watchdog: Option<Duration>,
     /// When each part last gave a sign of life, and when the guard was last told; boot clock.
     alive: [Signs; Watched::ALL.len()],
     /// The guard need not be told more often, in nanoseconds.
@@ -107,8 +109,9 @@ impl GuardClient {
     /// # Errors
     /// When no guard speaks there.
     pub fn attach(socket: OwnedFd, when_gone: impl FnOnce() + Send + 'static) -> Result<Self, GuardError> {
-        let lease_end = match hear_welcome(&socket).map_err(GuardError::io("the guard's welcome"))? {
-            Some(ToNode::Welcome { lease_end }) => lease_end,
+        let welcome = hear_welcome(&socket).map_err(GuardError::io("the guard's welcome"))?;
+        let (lease_end, watchdog_ms) = match welcome {
+            Some(ToNode::Welcome { lease_end, watchdog_ms }) => (lease_end, watchdog_ms),
             _ => return Err(GuardError::NoGuard),
         };
         let failed = || GuardError::io("guard socket");
@@ -121,6 +124,7 @@ impl GuardClient {
             state,
             next_id: AtomicU64::new(1),
             held_nothing: lease_end.is_none(),
+            watchdog: watchdog_ms.map(Duration::from_millis),
             alive: Default::default(),
             alive_every: AtomicU64::new(0),
             stop,
@@ -131,6 +135,12 @@ impl GuardClient {
             when_gone();
         });
         Ok(Self { shared })
+    }
+
+    /// The time-out of the watchdog that the guard has armed, if it has one.
+    #[must_use]
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.shared.watchdog
     }
 
     /// Tells the guard the times that the cluster is configured for.

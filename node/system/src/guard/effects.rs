@@ -11,6 +11,7 @@ use std::{
     },
     path::Path,
     process::{Command, ExitStatus},
+    time::Duration,
 };
 
 use nix::{
@@ -148,7 +149,11 @@ impl Hands {
         }
     }
 
-    pub(super) fn start_node(&mut self, lease_end: Option<Timestamp>) -> io::Result<i32> {
+    pub(super) fn start_node(
+        &mut self,
+        lease_end: Option<Timestamp>,
+        watchdog: Option<Duration>,
+    ) -> io::Result<i32> {
         let (ours, theirs) = protocol::pair()?;
         let (program, arguments) = self.node_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
@@ -164,7 +169,8 @@ impl Hands {
         if let Err(error) = fs::write(self.layout.node_process(), text) {
             tracing::warn!(%error, "the node's process number could not be written down");
         }
-        protocol::say(&ours, &ToNode::Welcome { lease_end })?;
+        let watchdog_ms = watchdog.and_then(|timeout| u64::try_from(timeout.as_millis()).ok());
+        protocol::say(&ours, &ToNode::Welcome { lease_end, watchdog_ms })?;
         self.node = Some(NodeProcess { id, fd, socket: Some(ours) });
         Ok(id.pid)
     }

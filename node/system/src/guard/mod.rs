@@ -291,7 +291,10 @@ impl Guard {
 
     fn perform(&mut self, action: Action, deadline: Option<Timestamp>, with_node: bool) -> Option<Event> {
         match action {
-            Action::StartNode => match self.hands.start_node(self.decider.lease_end()) {
+            Action::StartNode => match self
+                .hands
+                .start_node(self.decider.lease_end(), self.watchdog.as_ref().map(Watchdog::timeout))
+            {
                 Ok(pid) => tracing::info!(pid, "node started"),
                 Err(error) => {
                     tracing::error!(%error, "TSK-1505: the node could not be started");

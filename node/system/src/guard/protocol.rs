@@ -88,6 +88,9 @@ pub enum ToNode {
         /// When the lease ends that a node before this one had, if it has not ended: what runs
         /// may be adopted (R6).
         lease_end: Option<Timestamp>,
+        /// The time-out in milliseconds of the watchdog that the guard has armed.
+        #[serde(default)]
+        watchdog_ms: Option<u64>,
     },
     /// Nothing runs, and the lease has ended.
     LeaseEnded {

@@ -175,6 +175,14 @@ impl Grantor {
             .collect()
     }
 
+    /// The last moment of a lease that a server may hold which is granted nothing more; `None` where it
+    /// is, or where this server does not lead.
+    #[must_use]
+    pub fn withheld_until(&self, server: &ServerName) -> Option<Timestamp> {
+        let slot = self.leading.as_ref()?.table.get(server)?;
+        self.fences.withheld.contains(server).then_some(slot.until)
+    }
+
     /// Takes one event.
     pub fn on(&mut self, event: GrantorEvent, now: Timestamp) -> Vec<GrantorAction> {
         match event {

@@ -165,6 +165,22 @@ fn r36_a_silent_server_with_a_fence_is_fenced_when_its_lease_has_run_out_and_nev
 }
 
 #[test]
+fn r9_how_long_a_withheld_server_may_hold_a_lease_is_known_to_the_leader_alone() {
+    let mut grantor = leading_with_fence();
+    confirm(&mut grantor, 900, 901);
+    assert!(ask(&mut grantor, request(1, 2), 1000).is_some());
+    assert_eq!(grantor.withheld_until(&KIKI.into()), None, "it is granted more");
+    grantor.on(GrantorEvent::Fences(fences(&[KIKI])), ms(1010));
+    assert_eq!(ask(&mut grantor, request(1, 3), 1020), None);
+    assert_eq!(grantor.withheld_until(&KIKI.into()), Some(ms(1800)));
+    grantor.on(GrantorEvent::Deposed, ms(1030));
+    assert_eq!(grantor.withheld_until(&KIKI.into()), None);
+    // The next leader does not know what was granted last: a full lease from its election (R2).
+    grantor.on(GrantorEvent::Elected(Term(2)), ms(1500));
+    assert_eq!(grantor.withheld_until(&KIKI.into()), Some(ms(2300)));
+}
+
+#[test]
 fn r36_one_that_is_heard_but_not_renewed_is_fenced_after_the_whole_wait() {
     let mut grantor = leading_with_fence();
     assert_eq!(grantor.on(GrantorEvent::Tick, ms(810 + 263)), []);

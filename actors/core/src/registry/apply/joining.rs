@@ -100,6 +100,7 @@ impl Change<'_> {
                 up: false,
                 mode: ServerMode::Active,
                 down_because: None,
+                watchdog: None,
             },
             |before| Presence { raft_id, ..before },
         );

@@ -1,5 +1,7 @@
 //! Servers come and go, and the cluster as a whole changes its mode.
 
+use std::time::Duration;
+
 use super::Change;
 use crate::{
     ids::{BootId, Incarnation, MonitorName, ServerName},
@@ -42,6 +44,7 @@ impl Change<'_> {
             p.up = true;
             p.mode = ServerMode::Active;
             p.down_because = None;
+            p.watchdog = None; // until this one's guard has told of it
         });
         self.fencing_of_returned(server, rebooted);
         if rebooted {
@@ -53,6 +56,18 @@ impl Change<'_> {
         } else if anew {
             self.start_with_server(server);
         }
+        Ok(())
+    }
+
+    /// R5, R10: of this incarnation's guard, and of no other.
+    pub(super) fn watchdog_armed(
+        &mut self,
+        server: &ServerName,
+        incarnation: Incarnation,
+        timeout: Duration,
+    ) -> Result<(), Refusal> {
+        self.current_incarnation(server, incarnation)?;
+        self.change_presence(server, |p| p.watchdog = Some(timeout));
         Ok(())
     }
 

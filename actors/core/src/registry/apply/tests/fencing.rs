@@ -3,9 +3,13 @@
 use super::*;
 use crate::{
     config::{FenceConfig, FenceKind},
-    ids::FenceName,
-    membership::fencing::{Duty, Fences, duties},
+    ids::{FenceName, ServerName},
+    membership::{
+        fencing::{Duty, Fences, duties},
+        reset::{NoReset, reset_by, with_watchdog},
+    },
     registry::fencing::{Fencing, FencingState},
+    time::Timestamp,
 };
 
 fn request(incarnation: u64) -> Command {
@@ -160,4 +164,29 @@ fn only_the_leader_fences_and_nobody_itself() {
     assert_eq!(duties(&play.state, &lala, true), [fence]);
     play.ok(failed(1));
     assert!(matches!(duties(&play.state, &lala, true)[..], [Duty::AskAgain { .. }]));
+}
+
+/// R5, R10: only what the guard of the present incarnation told counts.
+#[test]
+fn r10_a_watchdog_confirms_only_for_the_incarnation_whose_guard_has_armed_it() {
+    let mut play = Play::web_on_kiki();
+    let kiki = ServerName::from("kiki");
+    let until = Some(Timestamp(5_000_000_000));
+    let armed = |incarnation| Command::WatchdogArmed {
+        server: "kiki".into(),
+        incarnation: Incarnation(incarnation),
+        timeout: Duration::from_secs(2),
+    };
+    assert_eq!(reset_by(&play.state, &kiki, until), Err(NoReset::NoWatchdog(kiki.clone())));
+    assert!(matches!(play.refused(armed(2)), Refusal::OtherIncarnation { .. }));
+    play.ok(armed(1));
+    let timing = with_watchdog(&play.state.settings.as_ref().unwrap().value.timing, Duration::from_secs(2));
+    let by = Timestamp(5_000_000_000) + (timing.takeover_wait() - timing.lease);
+    assert_eq!(reset_by(&play.state, &kiki, until), Ok(by));
+    assert_eq!(reset_by(&play.state, &kiki, None), Err(NoReset::StillGranted(kiki.clone())));
+    // The next incarnation may have another guard, without one.
+    play.start("kiki", 2, "boot-1");
+    assert_eq!(reset_by(&play.state, &kiki, until), Err(NoReset::NoWatchdog(kiki)));
+    play.ok(gone("kiki", 2));
+    assert_eq!(play.refused(armed(2)), Refusal::ServerDown("kiki".into()));
 }
