@@ -166,12 +166,14 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         volumes: Arc::new(tasuki_actors::ports::NoVolumes),
     };
     let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(NodeError::Tree)?;
+    agent.disks().connect(identity.server().clone(), node.mirrors());
     // From here on an empty store in this place is a lost one (R23).
     fs::write(&made, b"").map_err(|e| NodeError::System("the data folder", e))?;
 
     let fleet = Arc::new(PeerFleet::new(identity.clone()));
     let app = App::new(Arc::new(node.clone()), fleet, Arc::new(identity.clone()), data.to_owned())
-        .with_votes(Arc::new(crate::edge::system::SystemVotes::new(files)));
+        .with_votes(Arc::new(crate::edge::system::SystemVotes::new(files)))
+        .with_mirrors(Arc::new(node.mirrors()));
     let (faces, _health) =
         routes(app, identity.lineage().clone()).await.map_err(|e| NodeError::Tree(e.to_string()))?;
     let everything: Routes = faces.clone().add_service(peer_service(node.clone(), &identity, cuts));

@@ -10,7 +10,7 @@ use tasuki::{app::intentions::INTENTIONS, cli::args::CommandLine};
 /// What is said about processes of this machine rather than about a cluster.
 const OTHER_WORDS: &[&str] = &["lab", "witness", "guard", "node", "__demo-http"];
 /// Between servers, or between a server and a witness.
-const OTHER_SERVICES: &[&str] = &["TieBreak", "Peer"];
+const OTHER_SERVICES: &[&str] = &["TieBreak", "Peer", "Mirror"];
 
 #[test]
 fn every_rpc_is_an_intention() {

@@ -37,7 +37,8 @@ use toml::de::DeTable;
 
 pub use check::MOST_SERVERS;
 pub use edit::{
-    Kind, NewServer, edit_add, edit_define, edit_delete, edit_modify, edit_server_add, edit_server_remove,
+    Kind, NewServer, edit_add, edit_define, edit_delete, edit_member_add, edit_modify, edit_server_add,
+    edit_server_remove,
 };
 pub use problem::{Code, ConfigErrors, Problem};
 pub use scripts::check_scripts;

@@ -20,6 +20,7 @@ pub mod history;
 pub mod intentions;
 pub mod joins;
 pub mod membership;
+pub mod mirrors;
 pub mod monitors;
 pub mod plan;
 pub mod pools;
@@ -62,6 +63,7 @@ pub struct App {
     authority: Arc<dyn Authority>,
     scripts: PathBuf,
     votes: Option<Arc<dyn votes::Votes>>,
+    mirrors: Option<Arc<dyn mirrors::Mirrors>>,
 }
 
 impl App {
@@ -73,13 +75,19 @@ impl App {
         authority: Arc<dyn Authority>,
         scripts: PathBuf,
     ) -> Self {
-        Self { node, fleet, authority, scripts, votes: None }
+        Self { node, fleet, authority, scripts, votes: None, mirrors: None }
     }
 
     /// With the voting files of this machine.
     #[must_use]
     pub fn with_votes(self, votes: Arc<dyn votes::Votes>) -> Self {
         Self { votes: Some(votes), ..self }
+    }
+
+    /// With the mirrored volumes of this server.
+    #[must_use]
+    pub fn with_mirrors(self, mirrors: Arc<dyn mirrors::Mirrors>) -> Self {
+        Self { mirrors: Some(mirrors), ..self }
     }
 
     /// The registry as this server has applied it.

@@ -9,14 +9,19 @@ use tasuki_actors::{
     handle::{Accepted, Event, NodeHandle, NodeStatus, RegistryError},
 };
 use tasuki_core::{
-    ids::{FenceName, Incarnation, RaftId, Revision, ServerName},
+    ids::{FenceName, Incarnation, RaftId, Revision, ServerName, VolumeName},
     membership::view::View,
     reason::Reason,
     registry::{Author, Command, Key, State},
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{error::AppError, votes::VoteView};
+use super::{
+    caller::Caller,
+    error::AppError,
+    mirrors::{CopyHere, Order, OrderDone},
+    votes::VoteView,
+};
 use crate::identity::{Identity, Token, Welcome};
 
 /// The actor tree of this node; in the program always a [`NodeHandle`].
@@ -151,6 +156,35 @@ pub trait Fleet: Send + Sync + 'static {
         _paths: &[PathBuf],
     ) -> Result<Vec<VoteView>, String> {
         Err("cannot be asked".to_owned())
+    }
+
+    /// Asks a server how its copies of mirrored disks are.
+    ///
+    /// # Errors
+    /// When the server cannot be asked; the text says why.
+    async fn mirrors_there(
+        &self,
+        _server: &ServerName,
+        _addresses: &[IpAddr],
+        _port: u16,
+    ) -> Result<Vec<CopyHere>, String> {
+        Err("cannot be asked".to_owned())
+    }
+
+    /// Has a server carry out an order of this caller.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or what it answered.
+    async fn mirror_order_there(
+        &self,
+        server: &ServerName,
+        _addresses: &[IpAddr],
+        _port: u16,
+        _by: &Caller,
+        _volume: &VolumeName,
+        _order: &Order,
+    ) -> Result<OrderDone, AppError> {
+        Err(AppError::Unreachable(format!("{server} cannot be asked")))
     }
 }
 

@@ -9,12 +9,14 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod engine;
+mod mirror;
 mod vote;
 
 pub use self::{
     engine::{
         Attributes, Editing, Form, NewAttribute, PoolArgs, PoolVerb, ResourceVerb, SomeAttributes, TypeVerb,
     },
+    mirror::MirrorVerb,
     vote::VoteVerb,
 };
 
@@ -124,6 +126,9 @@ pub enum Noun {
     /// Fencing: devices that make sure that another server has stopped
     #[command(subcommand)]
     Fence(FenceVerb),
+    /// Mirrored disks, whose data every server of their group has
+    #[command(subcommand)]
+    Mirror(MirrorVerb),
     /// Voting files on storage that the servers share
     #[command(subcommand)]
     Vote(VoteVerb),

@@ -17,6 +17,7 @@ pub mod guard;
 pub mod history;
 mod local;
 mod log;
+pub mod mirror;
 pub mod output;
 pub mod plan;
 pub mod pool;
@@ -73,6 +74,7 @@ async fn perform(context: &Context, noun: Noun) -> Result<ExitCode, AppError> {
         Noun::Type(verb) => type_::perform(context, verb).await?,
         Noun::Pool(verb) => pool::perform(context, verb).await?,
         Noun::Fence(verb) => fence::perform(context, verb).await?,
+        Noun::Mirror(verb) => return mirror::perform(context, verb).await,
         Noun::Vote(verb) => vote::perform(context, verb).await?,
         Noun::Server(verb) => server::perform(context, verb).await?,
         Noun::Config(verb) => config::perform(context, verb).await?,

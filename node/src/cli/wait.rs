@@ -216,17 +216,17 @@ fn describe(group: &GroupStatus) -> String {
 }
 
 /// One line on a terminal that is written over; nothing elsewhere.
-struct ProgressLine {
+pub(super) struct ProgressLine {
     shown: bool,
     last: String,
 }
 
 impl ProgressLine {
-    fn new(json: bool) -> Self {
+    pub(super) fn new(json: bool) -> Self {
         Self { shown: !json && std::io::stderr().is_terminal(), last: String::new() }
     }
 
-    fn say(&mut self, text: &str) {
+    pub(super) fn say(&mut self, text: &str) {
         if self.shown && text != self.last {
             eprint!("\r\u{1b}[K{text}");
             let _ = std::io::stderr().flush();
@@ -234,7 +234,7 @@ impl ProgressLine {
         }
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if self.shown && !self.last.is_empty() {
             eprint!("\r\u{1b}[K");
             self.last.clear();

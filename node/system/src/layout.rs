@@ -31,7 +31,8 @@ impl Layout {
         let folder = fs::metadata(&data_dir)?;
         let instance = format!("{:x}-{:x}", folder.dev(), folder.ino());
         let layout = Self { data_dir, run_dir, instance };
-        for part in [layout.resource_records(), layout.address_records(), layout.logs()] {
+        let records = [layout.resource_records(), layout.address_records(), layout.disk_records()];
+        for part in records.into_iter().chain([layout.logs()]) {
             fs::create_dir_all(part)?;
         }
         Ok(layout)
@@ -65,6 +66,12 @@ impl Layout {
     #[must_use]
     pub fn address_records(&self) -> PathBuf {
         self.run_dir.join("addresses")
+    }
+
+    /// Records of mirrored disks that are up.
+    #[must_use]
+    pub fn disk_records(&self) -> PathBuf {
+        self.run_dir.join("disks")
     }
 
     /// Captured output of programs.

@@ -4,15 +4,22 @@
 //! The configuration is written as its file, the change is made there, and the result is read with
 //! the very checks that a file gets. Problems name the attribute instead of a line.
 
+mod member;
 mod server;
 mod typed;
 
-use tasuki_core::config::{
-    ClusterConfig,
-    graph::{Subject, dependents_of},
-    type_tree::TypeTree,
+use std::collections::BTreeMap;
+
+use tasuki_core::{
+    config::{
+        ClusterConfig, MonitorConfig,
+        graph::{Subject, dependents_of},
+        type_tree::TypeTree,
+    },
+    ids::MonitorName,
 };
 
+pub use member::edit_member_add;
 pub use server::{NewServer, edit_server_add, edit_server_remove};
 
 use crate::{
@@ -219,6 +226,14 @@ fn only(
             for (name, group) in &mut masked.groups {
                 let old = before.groups.get(name).map(|old| old.resources.clone());
                 group.resources = old.unwrap_or_default();
+            }
+            // Those of mirrored disks come and go with these.
+            let by_itself = |monitors: &BTreeMap<MonitorName, MonitorConfig>| -> BTreeMap<_, _> {
+                let others = monitors.iter().filter(|(_, monitor)| !monitor.kind.is_of_mirror());
+                others.map(|(name, monitor)| (name.clone(), monitor.clone())).collect()
+            };
+            if by_itself(&masked.monitors) == by_itself(&before.monitors) {
+                masked.monitors.clone_from(&before.monitors);
             }
         }
         // What a type gives, its resources have.

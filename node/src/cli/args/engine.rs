@@ -265,7 +265,7 @@ pub struct Editing {
 }
 
 /// `KEY=VALUE`
-fn attribute(text: &str) -> Result<(String, String), String> {
+pub(super) fn attribute(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
         _ => Err(format!("{text:?} is not KEY=VALUE, like load=3")),

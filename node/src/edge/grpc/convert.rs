@@ -61,6 +61,7 @@ macro_rules! words {
 
 // Below the macro that they use.
 mod fence;
+mod mirror;
 mod monitor;
 mod pool;
 mod resource;
@@ -70,6 +71,7 @@ mod vote;
 
 pub use self::{
     fence::{device_in, device_out, fencing_in, fencing_out},
+    mirror::{done_in, done_out, here_in, here_out, order_in, order_out, volume_in, volume_out},
     monitor::{monitor_in, monitor_out, monitor_state_in, monitor_state_out},
     pool::{pool_in, pool_out},
     resource::{

@@ -7,13 +7,24 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tasuki_core::ids::{Revision, ServerName};
-use tasuki_proto::v1::{self as wire, config_client::ConfigClient, vote_client::VoteClient};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tasuki_core::ids::{Revision, ServerName, VolumeName};
+use tasuki_proto::v1::{
+    self as wire, config_client::ConfigClient, mirror_admin_client::MirrorAdminClient,
+    vote_client::VoteClient,
+};
+use tonic::{
+    Request,
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
 
-use super::convert;
+use super::{caller::on_behalf, convert, status::from_status};
 use crate::{
-    app::{Fleet, ports::LocalCheck, votes::VoteView},
+    app::{
+        AppError, Caller, Fleet,
+        mirrors::{CopyHere, Order, OrderDone},
+        ports::LocalCheck,
+        votes::VoteView,
+    },
     identity::Identity,
 };
 
@@ -21,6 +32,8 @@ use crate::{
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// A server is given this long to look at its voting files: a disk may be slow.
 const VOTES_WITHIN: Duration = Duration::from_secs(15);
+/// A server is given this long to say how its copies are: it only has to look.
+const MIRRORS_WITHIN: Duration = Duration::from_secs(3);
 /// A server is given this long to check and to apply.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
@@ -97,6 +110,55 @@ impl Fleet for PeerFleet {
                 }
                 Ok(Err(status)) => last = format!("{address} answered: {}", status.message()),
                 Err(_) => last = format!("{address} did not answer within {VOTES_WITHIN:?}"),
+            }
+        }
+        Err(last)
+    }
+
+    async fn mirrors_there(
+        &self,
+        server: &ServerName,
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> Result<Vec<CopyHere>, String> {
+        let mut client = MirrorAdminClient::new(self.reach(server, addresses, port).await?);
+        let asked = tokio::time::timeout(MIRRORS_WITHIN, client.here(wire::MirrorHereRequest {})).await;
+        let answer = asked.map_err(|_| format!("no answer within {MIRRORS_WITHIN:?}"))?;
+        let copies = answer.map_err(|status| status.message().to_owned())?.into_inner().copies;
+        copies.into_iter().map(|copy| convert::here_in(copy).map_err(|error| error.to_string())).collect()
+    }
+
+    async fn mirror_order_there(
+        &self,
+        server: &ServerName,
+        addresses: &[IpAddr],
+        port: u16,
+        by: &Caller,
+        volume: &VolumeName,
+        order: &Order,
+    ) -> Result<OrderDone, AppError> {
+        let channel = self.reach(server, addresses, port).await;
+        let channel = channel.map_err(|why| AppError::Unreachable(format!("{server}: {why}")))?;
+        let request = on_behalf(Request::new(convert::order_out(volume, order, true)), by);
+        let asked = tokio::time::timeout(ANSWER_WITHIN, async move {
+            MirrorAdminClient::new(channel).order(request).await
+        });
+        let answer = asked
+            .await
+            .map_err(|_| AppError::Unclear(format!("{server} did not answer within {ANSWER_WITHIN:?}")))?;
+        Ok(convert::done_in(answer.map_err(|status| from_status(&status))?.into_inner()))
+    }
+}
+
+impl PeerFleet {
+    /// A connection at the first address that answers.
+    async fn reach(&self, server: &ServerName, addresses: &[IpAddr], port: u16) -> Result<Channel, String> {
+        let mut last = "it has no address".to_owned();
+        for address in addresses {
+            let address = SocketAddr::new(*address, port);
+            match connect(address, self.identity.client_tls(server)).await {
+                Ok(channel) => return Ok(channel),
+                Err(why) => last = format!("{address} cannot be reached ({why})"),
             }
         }
         Err(last)

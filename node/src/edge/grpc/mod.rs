@@ -14,6 +14,7 @@ mod fleet;
 mod group;
 mod join;
 mod membership;
+mod mirror_admin;
 mod plan;
 mod pool;
 mod profile;
@@ -66,6 +67,7 @@ pub async fn routes(
         .add_service(wire::pool_server::PoolServer::new(face.clone()))
         .add_service(wire::fence_server::FenceServer::new(face.clone()))
         .add_service(wire::vote_server::VoteServer::new(face.clone()))
+        .add_service(wire::mirror_admin_server::MirrorAdminServer::new(face.clone()))
         .add_service(wire::server_server::ServerServer::new(face.clone()))
         .add_service(wire::membership_server::MembershipServer::new(face.clone()))
         .add_service(wire::profile_server::ProfileServer::new(face.clone()))
@@ -82,6 +84,7 @@ pub async fn routes(
     reporter.set_serving::<wire::pool_server::PoolServer<Face>>().await;
     reporter.set_serving::<wire::fence_server::FenceServer<Face>>().await;
     reporter.set_serving::<wire::vote_server::VoteServer<Face>>().await;
+    reporter.set_serving::<wire::mirror_admin_server::MirrorAdminServer<Face>>().await;
     reporter.set_serving::<wire::server_server::ServerServer<Face>>().await;
     reporter.set_serving::<wire::membership_server::MembershipServer<Face>>().await;
     reporter.set_serving::<wire::profile_server::ProfileServer<Face>>().await;

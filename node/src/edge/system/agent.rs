@@ -22,7 +22,12 @@ use tasuki_system::{
 };
 use tokio::sync::oneshot;
 
+use super::mirror_disk::MirrorDisks;
+
 type Name = (GroupName, ResourceName);
+
+/// How long a disk that no configuration speaks of any more may take to close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Starts and stops resources on this server.
 #[derive(Debug)]
@@ -32,6 +37,7 @@ pub struct SystemAgent {
     addresses: Records<HeldAddress>,
     /// Dropped, a watch ends.
     watches: Mutex<BTreeMap<Name, Watch>>,
+    disks: MirrorDisks,
     two_leases: Mutex<Duration>,
 }
 
@@ -42,9 +48,16 @@ impl SystemAgent {
     pub fn new(layout: Layout, boot: BootId, two_leases: Duration) -> Self {
         let addresses = Records::new(layout.address_records(), boot.clone());
         let confinement = Confinement::inherited(&layout);
+        let disks = MirrorDisks::new(&layout, boot.clone(), Confinement::inherited(&layout));
         let launcher = Launcher::new(layout, confinement, boot);
         tokio::spawn(launcher.tend());
-        Self { launcher, addresses, watches: Mutex::default(), two_leases: Mutex::new(two_leases) }
+        Self { launcher, addresses, watches: Mutex::default(), disks, two_leases: Mutex::new(two_leases) }
+    }
+
+    /// The mirrored disks, which need the mirrors of a node that has started.
+    #[must_use]
+    pub fn disks(&self) -> &MirrorDisks {
+        &self.disks
     }
 
     /// After a change of the configured times.
@@ -153,7 +166,7 @@ impl ResourceAgent for SystemAgent {
                 self.launcher.start(program(order, config)).await.map_err(exec_error)
             }
             ResourceSpec::FloatingIp(config) => self.start_address(order, config).await.map(Some),
-            ResourceSpec::MirrorDisk(_) => Err(AgentError::Failed("mirrored disks are not wired yet".into())),
+            ResourceSpec::MirrorDisk(config) => self.disks.start(order, config).await.map(Some),
         }
     }
 
@@ -163,7 +176,7 @@ impl ResourceAgent for SystemAgent {
                 self.launcher.stop(program(order, config)).await.map_err(exec_error)
             }
             ResourceSpec::FloatingIp(_) => self.drop_address(&order.group, &order.resource),
-            ResourceSpec::MirrorDisk(_) => Ok(()),
+            ResourceSpec::MirrorDisk(config) => self.disks.stop(order, config.stop_timeout).await,
         }
     }
 
@@ -181,7 +194,10 @@ impl ResourceAgent for SystemAgent {
                 }
                 _ => Ok(Probe::Stopped),
             },
-            ResourceSpec::MirrorDisk(_) => Ok(Probe::Stopped),
+            ResourceSpec::MirrorDisk(config) => {
+                let up = self.disks.probe(order, config)?;
+                Ok(up.map_or(Probe::Stopped, |ended| Probe::Running(Some(ended))))
+            }
         }
     }
 
@@ -193,6 +209,7 @@ impl ResourceAgent for SystemAgent {
                 running.insert((record.group, record.resource));
             }
         }
+        running.extend(self.disks.running()?);
         Ok(running)
     }
 
@@ -211,7 +228,8 @@ impl ResourceAgent for SystemAgent {
 
     async fn clean(&self, group: &GroupName, resource: &ResourceName) -> Result<(), AgentError> {
         self.drop_address(group, resource)?;
-        self.launcher.clean(group, resource).await.map_err(exec_error)
+        self.launcher.clean(group, resource).await.map_err(exec_error)?;
+        self.disks.close(group, resource, CLOSE_WITHIN).await
     }
 }
 

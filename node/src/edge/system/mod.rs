@@ -5,6 +5,7 @@ mod agent;
 mod clock;
 mod fencer;
 mod guard;
+pub mod mirror_disk;
 mod prober;
 mod register;
 pub mod sync_agent;
@@ -16,6 +17,7 @@ pub use self::{
     clock::SystemClock,
     fencer::SystemFencer,
     guard::SystemGuard,
+    mirror_disk::MirrorDisks,
     prober::SystemProber,
     register::{SystemRegister, WitnessRegister},
     votes::SystemVotes,

@@ -1,6 +1,6 @@
 //! One look of a monitor, with its time-out.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use tasuki_core::{
     config::{MonitorConfig, MonitorKind},
@@ -8,6 +8,7 @@ use tasuki_core::{
 };
 use tokio::{task::JoinSet, time::timeout};
 
+use super::mirror;
 use crate::{context::Context, ports::ProgramLook};
 
 /// Ports keep their time-outs themselves, and name what took so long; this is for one that hangs.
@@ -23,18 +24,22 @@ pub enum Seen {
 }
 
 /// Looks once.
-pub async fn look(context: &Context, name: &MonitorName, config: &MonitorConfig) -> Seen {
-    Seen::Judged(judge(context, name, config).await)
+pub async fn look(context: &Arc<Context>, name: &MonitorName, config: &MonitorConfig) -> Seen {
+    match &config.kind {
+        MonitorKind::Mirror => mirror::copy(context, config),
+        MonitorKind::MirrorLink => mirror::link(context, config),
+        MonitorKind::Pid | MonitorKind::Ip { .. } | MonitorKind::Exec { .. } => {
+            Seen::Judged(judge(context, name, config).await)
+        }
+    }
 }
 
 /// Whether all is well, or what is wrong.
 async fn judge(context: &Context, name: &MonitorName, config: &MonitorConfig) -> Result<(), String> {
     let looking = async {
         match &config.kind {
-            // Looked at above: nothing has to be waited for.
-            MonitorKind::Mirror | MonitorKind::MirrorLink => Ok(()),
-            // The end of its process is told, not looked for.
-            MonitorKind::Pid => Ok(()),
+            // The end of its process is told, not looked for; mirrors are looked at without waiting.
+            MonitorKind::Pid | MonitorKind::Mirror | MonitorKind::MirrorLink => Ok(()),
             MonitorKind::Ip { addresses } => echoes(context, addresses, config.timeout).await,
             MonitorKind::Exec { command, user, directory } => {
                 let look = ProgramLook {

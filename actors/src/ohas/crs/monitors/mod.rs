@@ -1,6 +1,7 @@
 //! The monitors of this server: one actor each, as the configuration says.
 
 mod look;
+mod mirror;
 pub mod monitor_actor;
 
 use std::{
