@@ -64,3 +64,15 @@ fn the_examples_about_resources_make_one_configuration() {
     assert_eq!(loaded.warnings, [], "the manual gives no advice that is warned about");
     assert_eq!(loaded.config.pools.len(), 2);
 }
+
+#[test]
+fn the_example_about_mirrored_disks_is_one() {
+    let examples = examples(include_str!("../../../docs/mirror.md"));
+    let file = format!("{BEGINNING}\n{examples}");
+    let loaded = tasuki_config::parse(&file, "mirror.md").unwrap_or_else(|errors| panic!("{errors}"));
+    // That a restart of the node interrupts it is said on the page, too.
+    let codes: Vec<_> = loaded.warnings.iter().map(|warning| warning.code).collect();
+    assert_eq!(codes, [tasuki_config::Code::MirrorRestart]);
+    let monitors: Vec<&str> = loaded.config.monitors.keys().map(|name| name.as_str()).collect();
+    assert_eq!(monitors, ["mdnw1", "mdw1"]);
+}
