@@ -525,8 +525,9 @@ impl State {
     fn wake(&mut self, wake: Wake) {
         let timing = self.context.timing();
         let after = match wake {
-            // As long as a cut path takes to be noticed: who does not answer by then is not there.
-            Wake::Meet => timing.path_lost.max(Duration::from_millis(100)),
+            // Only those are waited for whom the registry has as up: who does not answer in the time in
+            // which a lost server is noticed is put out.
+            Wake::Meet => timing.detect.max(Duration::from_millis(500)),
             Wake::Again => timing.beat.max(Duration::from_millis(20)),
             Wake::Patience => timing.beat,
         };
