@@ -23,7 +23,9 @@ use crate::{
     edge::{
         grpc::{PeerFleet, ServeError, bind_tcp, bind_uds, routes, serve_tcp, serve_uds},
         peer::{Cuts, GrpcPeers, HeartbeatPaths, PeerSettings, peer_service},
-        system::{SystemAgent, SystemClock, SystemFencer, SystemGuard, SystemProber, sync_agent},
+        system::{
+            SystemAgent, SystemClock, SystemFencer, SystemGuard, SystemProber, SystemVolumes, sync_agent,
+        },
     },
     identity::{Identity, next_incarnation},
     local_registry::{LocalError, LocalRegistry},
@@ -123,8 +125,12 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let clock = Arc::new(SystemClock::new().map_err(|e| NodeError::System("the clock", e))?);
     let layout = Layout::open(data, run).map_err(|e| NodeError::System("the run folder", e))?;
     let prober = Arc::new(SystemProber::new(layout.clone(), clock.boot_id()));
-    let agent = Arc::new(SystemAgent::new(layout, clock.boot_id(), timing.lease * 2));
     let cuts = Cuts::from_environment();
+    cuts.set_configured(&config);
+    let volumes = SystemVolumes::start(&identity, &timing, cuts.clone(), &layout)
+        .map_err(|e| NodeError::System("the mirror's listener", e))?;
+    let volumes = Arc::new(volumes);
+    let agent = Arc::new(SystemAgent::new(layout, clock.boot_id(), timing.lease * 2));
     let own = own_addresses(&config, &identity);
     let doors = sockets(&config, &own);
     let listeners = bind_tcp(&doors)?;
@@ -163,7 +169,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         voting_files: Arc::new(crate::edge::system::SystemVotingFiles::new(files.clone(), timing.detect)),
         fencer: Arc::new(SystemFencer::new(identity.server().clone(), identity.lineage().clone())),
         profile: Arc::new(FileKeeper::new(data.to_owned(), identity.clone(), local, adopted)),
-        volumes: Arc::new(tasuki_actors::ports::NoVolumes),
+        volumes: volumes.clone(),
     };
     let (node, mut ended) = tasuki_actors::start(options, ports).await.map_err(NodeError::Tree)?;
     agent.disks().connect(identity.server().clone(), node.mirrors());
@@ -198,6 +204,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         links,
         guard.clone(),
         agent,
+        volumes,
     ));
 
     tokio::select! {
@@ -266,6 +273,7 @@ async fn follow_config(
     links: Arc<HeartbeatPaths>,
     guard: Arc<SystemGuard>,
     agent: Arc<SystemAgent>,
+    volumes: Arc<SystemVolumes>,
 ) {
     let mut registry = node.watch();
     let mut seen = None;
@@ -285,6 +293,7 @@ async fn follow_config(
         let timing = &config.settings.timing;
         guard.set_times(timing, config.settings.on_hang);
         agent.set_two_leases(timing.lease * 2);
+        volumes.set_times(timing);
         links.configure(&config);
         match &mut bootstrap {
             Bootstrap::Found { config: old } | Bootstrap::Join { config: old, .. } => *old = config,

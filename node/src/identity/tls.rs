@@ -1,6 +1,6 @@
 //! TLS as the cluster uses it: one authority, certificates on both sides.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use tasuki_core::ids::ServerName;
 use tokio_rustls::rustls::{
@@ -8,10 +8,12 @@ use tokio_rustls::rustls::{
     AlertDescription::{BadCertificate, CertificateExpired, DecryptError, UnknownCA},
     CertificateError,
     crypto::ring,
+    pki_types::{PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity as PemIdentity, ServerTlsConfig};
 
-use super::{Credentials, Identity};
+use super::{Credentials, Identity, IdentityError, pki::certificates};
 
 /// The name under which a server's certificate is checked, whatever address it was reached at.
 #[must_use]
@@ -36,6 +38,28 @@ impl Identity {
             .identity(PemIdentity::from_pem(&self.pki.server_pem, &self.pki.server_key))
             .client_ca_root(Certificate::from_pem(&self.pki.ca_pem))
             .client_auth_optional(true)
+    }
+
+    /// For exports of volumes over TCP: whoever connects shows a certificate of this cluster.
+    ///
+    /// # Errors
+    /// When the identity's own files are not what they should be.
+    pub fn export_tls(&self) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
+        choose_provider();
+        let wrong = |error: &dyn Error| IdentityError::Crypto(error.to_string());
+        let mut authority = rustls::RootCertStore::empty();
+        for certificate in certificates(&self.pki.ca_pem).map_err(IdentityError::Crypto)? {
+            authority.add(certificate).map_err(|error| wrong(&error))?;
+        }
+        let clients = WebPkiClientVerifier::builder(Arc::new(authority)).build();
+        let own = certificates(&self.pki.server_pem).map_err(IdentityError::Crypto)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(self.pki.server_key.as_bytes()).map_err(|error| wrong(&error))?;
+        let config = rustls::ServerConfig::builder()
+            .with_client_cert_verifier(clients.map_err(|error| wrong(&error))?)
+            .with_single_cert(own, key)
+            .map_err(|error| wrong(&error))?;
+        Ok(Arc::new(config))
     }
 
     /// For calls to the server `to`, with this server's certificate.

@@ -9,6 +9,7 @@ pub mod mirror_disk;
 mod prober;
 mod register;
 pub mod sync_agent;
+mod volumes;
 mod votes;
 mod voting_files;
 
@@ -20,6 +21,7 @@ pub use self::{
     mirror_disk::MirrorDisks,
     prober::SystemProber,
     register::{SystemRegister, WitnessRegister},
+    volumes::SystemVolumes,
     votes::SystemVotes,
     voting_files::SystemVotingFiles,
 };

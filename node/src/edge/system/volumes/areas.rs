@@ -1,0 +1,37 @@
+//! Opening the areas of a copy. Waits for the disk.
+
+use std::sync::Arc;
+
+use tasuki_actors::ports::volumes::{VolumeError, VolumeOrder};
+use tasuki_core::mirror::geometry::Geometry;
+use tasuki_storage::volume::{Area, AreaError, FileArea, Management, Owner};
+
+/// Opens the data area and the management area of this server's copy, and makes what is missing where
+/// there may be none.
+pub(super) fn open(order: &VolumeOrder) -> Result<(FileArea, Management), VolumeError> {
+    let areas = order.config.areas(&order.server);
+    let data = FileArea::data(&areas.data, order.config.size).map_err(area_error)?;
+    let area: Arc<dyn Area> = Arc::new(FileArea::management(&areas.metadata).map_err(area_error)?);
+    let owner =
+        Owner { lineage: order.lineage.clone(), volume: order.volume.clone(), server: order.server.clone() };
+    let management = match Management::open(area.clone(), &owner) {
+        Ok(management) => management,
+        Err(AreaError::Blank(_)) if order.may_be_new => {
+            tracing::info!(volume = %order.volume, "a new copy");
+            Management::create(area, &owner, Geometry::of(data.size())).map_err(area_error)?
+        }
+        Err(AreaError::Blank(path)) => return Err(VolumeError::Lost(path)),
+        Err(error) => return Err(area_error(error)),
+    };
+    let size = management.superblock().geometry.size;
+    if data.size() < size {
+        let found = data.size();
+        let what = format!("the volume has {size}");
+        return Err(area_error(AreaError::Size { path: areas.data, found, expected: what }));
+    }
+    Ok((data, management))
+}
+
+fn area_error(error: AreaError) -> VolumeError {
+    if error.is_disk() { VolumeError::Disk(error.to_string()) } else { VolumeError::Area(error.to_string()) }
+}
