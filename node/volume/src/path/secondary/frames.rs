@@ -279,8 +279,8 @@ impl Session<'_> {
 
     /// The primary lacks what it writes now: that is in the map, and until the map is on the disk in the
     /// activity log (R27, R29).
-    async fn enter(&self, offset: u64, length: u64) -> Result<(u64, (u32, u32)), Ending> {
-        let copy = self.copy();
+    async fn enter(&mut self, offset: u64, length: u64) -> Result<(u64, (u32, u32)), Ending> {
+        let copy = self.copy().clone();
         let geometry = copy.geometry();
         let (extents, regions) = (geometry.extents_of(offset, length), geometry.regions_of(offset, length));
         if copy.enter(regions.0, regions.1).await == Err(NotEntered::Full) {
@@ -299,11 +299,11 @@ impl Session<'_> {
 
     /// The primary has lost its disk: these extents of it may be older than here. The log that names
     /// what comes is this copy's own from here on.
-    async fn record(&self, spans: &[(u64, u64)]) -> Result<(), Ending> {
+    async fn record(&mut self, spans: &[(u64, u64)]) -> Result<(), Ending> {
         if lacks!(self.gate.shared.options, R27NoRecord) {
             return Ok(());
         }
-        let copy = self.copy();
+        let copy = self.copy().clone();
         {
             let mut journal = copy.journal();
             let slot = journal.slot(&self.primary).ok_or_else(|| self.stranger())?;
