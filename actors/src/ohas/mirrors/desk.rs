@@ -10,6 +10,7 @@ use tasuki_core::ids::Epoch;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use super::{
+    Configured,
     handle::{MirrorError, Promoted},
     mirror_actor::MirrorMsg,
 };
@@ -33,6 +34,8 @@ pub struct Desk {
 pub struct Inner {
     /// The data path, while the copy is open.
     pub open: Option<(Arc<dyn VolumePath>, Events)>,
+    /// What it was opened with.
+    pub opened_as: Option<Configured>,
     /// The resource is wanted here under this ownership of its group.
     pub wanted: Option<Epoch>,
     /// The device is up under this ownership.

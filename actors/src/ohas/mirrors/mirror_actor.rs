@@ -192,6 +192,7 @@ impl State {
         }
         let (context, me, volume) = (self.context.clone(), self.me.clone(), self.volume.clone());
         let (disk, peers) = (config.disk.clone(), config.rules.peers.clone());
+        self.desk.inner().opened_as = Some(config.clone());
         let at = places_of(&self.context.config(), &disk, self.context.me());
         self.opening = Some(tokio::spawn(async move {
             let registry = loop {
@@ -227,6 +228,7 @@ impl State {
                 if let Some((_, events)) = open {
                     self.begin(events);
                 }
+                self.open_anew(); // the settings may have changed meanwhile
             }
             Err(error) => {
                 let why = error.to_string();
@@ -286,19 +288,30 @@ impl State {
         if let Some(machine) = &mut self.machine {
             machine.rules = config.rules.clone();
         }
-        let before = self.config.replace(config);
-        let areas =
-            |config: &Configured| (config.disk.areas(self.context.me()), config.disk.size, config.disk.port);
-        let same = before.as_ref().map(areas) == self.config.as_ref().map(areas);
-        if same || self.phase != Phase::Closed {
-            return;
-        }
+        self.config = Some(config);
+        self.open_anew();
+    }
+
+    /// Where the copy was opened with other settings than there are now, and nobody has the volume open
+    /// here, it is opened anew.
+    fn open_anew(&mut self) {
+        let Some(config) = self.config.clone().filter(|_| self.phase == Phase::Closed) else { return };
+        let open = {
+            let mut inner = self.desk.inner();
+            if inner.open.is_none() || inner.opened_as.as_ref() == Some(&config) {
+                return;
+            }
+            inner.open.take()
+        };
         (self.machine, self.orders) = (None, None);
-        let open = self.desk.inner().open.take();
         if let Some((path, _)) = open {
-            tokio::spawn(async move { path.close().await });
+            let me = self.me.clone();
+            self.opening = Some(tokio::spawn(async move {
+                path.close().await;
+                drop(path); // and with it its hold on the areas
+                let _gone = me.cast(MirrorMsg::OpenAgain);
+            }));
         }
-        self.open();
     }
 
     /// Compares what is wanted with what is, and takes the next step.
@@ -405,6 +418,7 @@ impl State {
     fn let_go(&mut self) {
         self.device = None;
         self.set_phase(Phase::Closed);
+        self.open_anew();
         self.reconcile();
     }
 

@@ -6,6 +6,8 @@ mod convert;
 mod device;
 mod path;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +20,7 @@ use std::{
 use async_trait::async_trait;
 use tasuki_actors::ports::{
     Volumes,
-    volumes::{OpenedVolume, VolumeError, VolumeOrder},
+    volumes::{OpenedVolume, VolumeError, VolumeEvent, VolumeOrder, VolumePath},
 };
 use tasuki_core::{config::MirrorDiskConfig, ids::VolumeName, timing::Timing};
 use tasuki_system::layout::Layout;
@@ -100,6 +102,17 @@ impl SystemVolumes {
 #[async_trait]
 impl Volumes for SystemVolumes {
     async fn open(&self, order: VolumeOrder) -> Result<OpenedVolume, VolumeError> {
+        let (path, events) = self.open_path(order).await?;
+        let copy = path.copy();
+        Ok(OpenedVolume { path, copy, events })
+    }
+}
+
+impl SystemVolumes {
+    async fn open_path(
+        &self,
+        order: VolumeOrder,
+    ) -> Result<(Arc<SystemPath>, mpsc::UnboundedReceiver<VolumeEvent>), VolumeError> {
         self.door.listen(&order.at).map_err(|error| VolumeError::Area(error.to_string()))?;
         let name = order.volume.clone();
         let plan = Plan {
@@ -127,7 +140,6 @@ impl Volumes for SystemVolumes {
                 }
             }
         });
-        let copy = volume.copy();
         let close = Box::new({
             let (reception, open) = (self.reception.clone(), self.open.clone());
             move || {
@@ -135,7 +147,6 @@ impl Volumes for SystemVolumes {
                 reception.remove(&name);
             }
         });
-        let path = Arc::new(SystemPath::new(volume, plan, events, close));
-        Ok(OpenedVolume { path, copy, events: receiver })
+        Ok((Arc::new(SystemPath::new(volume, plan, events, close)), receiver))
     }
 }

@@ -26,7 +26,7 @@ type Close = Box<dyn Fn() + Send + Sync>;
 
 /// See the module.
 pub(super) struct SystemPath {
-    volume: Arc<Volume>,
+    pub(super) volume: Arc<Volume>,
     plan: Plan,
     events: mpsc::UnboundedSender<VolumeEvent>,
     held: Mutex<Option<Held>>,
