@@ -3,6 +3,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`fuse`] | a file over FUSE under a loop device: on every kernel since 5.8 |
+//! | `nbd_kernel` | the kernel's NBD client: a device that waits for the next process of ours |
+//! | `ublk` | the kernel's user-space block driver: a device that waits for the next process of ours |
 //! | `loop_device` | taking a loop device, and letting it go |
 //! | `links` | the names of a device |
 //! | `record` | what is written down before a device is made |
@@ -17,9 +19,11 @@ mod flusher;
 mod fuse;
 mod links;
 mod loop_device;
+mod nbd_kernel;
 mod polled;
 pub mod probe;
 mod record;
+mod ublk;
 pub mod users;
 
 use std::{
@@ -34,7 +38,9 @@ use tokio::task::spawn_blocking;
 pub use error::DeviceError;
 use fuse::FileDevice;
 use links::Links;
+use nbd_kernel::NbdDevice;
 use record::{Record, word};
+use ublk::UblkDevice;
 use users::who_uses;
 
 use crate::block::Door;
@@ -75,6 +81,8 @@ pub struct Device {
 #[derive(Debug)]
 enum Made {
     File(FileDevice),
+    Nbd(NbdDevice),
+    Ublk(UblkDevice),
 }
 
 impl Device {
@@ -100,16 +108,23 @@ impl Device {
             |why| DeviceError::Failed { what: format!("a device by way of {}", word(record.backend)), why };
         let (plan, folder) = (record.clone(), run.clone());
         let write = move |node: &Path| Record { node: node.to_owned(), ..plan.clone() }.write(&folder);
+        let left = Record::read(&run, &record.name).map(|record| record.node);
         let made = match record.backend {
             DeviceBackend::Loop => {
                 Made::File(FileDevice::attach(door, &record.name, write).await.map_err(failed)?)
             }
-            DeviceBackend::Nbd | DeviceBackend::Ublk => {
-                return Err(DeviceError::Unsupported(word(record.backend).to_owned()));
+            DeviceBackend::Nbd => {
+                Made::Nbd(NbdDevice::attach(door, &record.name, write).await.map_err(failed)?)
+            }
+            DeviceBackend::Ublk => {
+                let device = UblkDevice::attach(door, &record.name, left, write).await;
+                Made::Ublk(device.map_err(failed)?)
             }
         };
         let node = match &made {
             Made::File(device) => device.node().to_owned(),
+            Made::Nbd(device) => device.node().to_owned(),
+            Made::Ublk(device) => device.node().to_owned(),
         };
         let mut device = Self { record: Record { node, ..record }, run, made };
         if let Err(error) = device.record.links.point_to(&device.record.node) {
@@ -144,6 +159,8 @@ impl Device {
     pub async fn resize(&self, size: u64) -> Result<(), DeviceError> {
         let done = match &self.made {
             Made::File(device) => device.resize(size).await,
+            Made::Nbd(device) => device.resize(size).await,
+            Made::Ublk(device) => device.resize(size).await,
         };
         done.map_err(|why| DeviceError::Failed {
             what: format!("another size of {}", self.node().display()),
@@ -155,6 +172,8 @@ impl Device {
     pub async fn lost(&self) -> String {
         let why = match &self.made {
             Made::File(device) => device.gone().await,
+            Made::Nbd(device) => device.gone().await,
+            Made::Ublk(device) => device.gone().await,
         };
         format!("TSK-1839: the device {} went away: {why}", self.node().display())
     }
@@ -171,6 +190,8 @@ impl Device {
         }
         let gone = match &mut self.made {
             Made::File(device) => device.detach().await.map_err(failed)?,
+            Made::Nbd(device) => device.detach().await.map_err(failed)?,
+            Made::Ublk(device) => device.detach().await.map_err(failed)?,
         };
         if !gone {
             let users = self.users().await.map_err(failed)?;
@@ -185,6 +206,8 @@ impl Device {
     pub async fn cut(&mut self) {
         let done = match &mut self.made {
             Made::File(device) => device.cut().await,
+            Made::Nbd(device) => device.cut().await,
+            Made::Ublk(device) => device.cut().await,
         };
         if let Err(error) = done {
             tracing::warn!(device = %self.node().display(), %error, "a device is cut off, but its node stays");
@@ -249,7 +272,8 @@ pub fn clean_up_left(run: &Path, of: impl Fn(&str) -> bool) -> Vec<Left> {
     for record in Record::all(run).into_iter().filter(|record| of(&record.name)) {
         let there = match record.backend {
             DeviceBackend::Loop => loop_device::detach_left(&record.node, &record.name),
-            DeviceBackend::Nbd | DeviceBackend::Ublk => Ok(false),
+            DeviceBackend::Nbd => nbd_kernel::disconnect_left(&record.name),
+            DeviceBackend::Ublk => ublk::remove_recorded(&record.node, &record.name),
         };
         record.links.remove(&record.node);
         match there {

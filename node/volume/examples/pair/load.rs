@@ -1,0 +1,93 @@
+//! What is written, in an order that can be computed again, and where everything is.
+
+use tasuki_core::mirror::geometry::{Geometry, REGION};
+use tasuki_storage::volume::{MANAGEMENT_FILE, Owner};
+
+/// Bytes of a block, and of a sector.
+pub const BLOCK: u64 = 4096;
+pub const SECTOR: u64 = 512;
+/// Bytes of the volume: more regions than the activity log has slots.
+pub const VOLUME: u64 = 1280 * REGION;
+/// Writes under way at a time, at most. As many in a row are to different blocks.
+pub const WINDOW: u64 = 16;
+const LEDGER: u64 = 1 << 20;
+
+/// Where something is on the disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub name: &'static str,
+    pub offset: u64,
+    pub size: u64,
+}
+
+/// The five places, without gaps.
+pub fn places() -> [Place; 5] {
+    let mut offset = 0;
+    [
+        ("meta1", MANAGEMENT_FILE),
+        ("data1", VOLUME),
+        ("meta2", MANAGEMENT_FILE),
+        ("data2", VOLUME),
+        ("ledger", LEDGER),
+    ]
+    .map(|(name, size)| {
+        let place = Place { name, offset, size };
+        offset += size;
+        place
+    })
+}
+
+pub fn table() {
+    for place in places() {
+        println!("{} {} {}", place.name, place.offset / SECTOR, place.size / SECTOR);
+    }
+}
+
+pub fn geometry() -> Geometry {
+    Geometry::of(VOLUME)
+}
+
+pub fn owner(server: &str) -> Owner {
+    Owner { lineage: "power".into(), volume: "data".into(), server: server.into() }
+}
+
+/// Which block a write is to; writes count from one. Half of them go to few blocks, again and again, the
+/// others everywhere.
+pub fn block_of(seed: u64, number: u64) -> u64 {
+    let chance = mixed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let (regions, in_region) = (VOLUME / REGION, REGION / BLOCK);
+    let near = if chance & 1 == 0 { (chance >> 8) % 4 } else { (chance >> 8) % regions * in_region / WINDOW };
+    near * WINDOW + number % WINDOW
+}
+
+/// What a write writes. Each sector says which it is.
+pub fn content(block: u64, number: u64) -> Vec<u8> {
+    let words = (0..BLOCK / 8).flat_map(|word| {
+        let sector = word * 8 / SECTOR;
+        let value = match word % (SECTOR / 8) {
+            0 => number,
+            1 => block,
+            2 => sector,
+            other => mixed(number ^ block << 20 ^ sector << 40 ^ other << 50),
+        };
+        value.to_le_bytes()
+    });
+    words.collect()
+}
+
+/// The number of the write that a sector is of; zero: never written. `None`: it is nothing that was ever
+/// written there.
+pub fn number_of(bytes: &[u8], block: u64, sector: u64) -> Option<u64> {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Some(0);
+    }
+    let number = u64::from_le_bytes(bytes[..8].try_into().ok()?);
+    let at = usize::try_from(sector * SECTOR).ok()?;
+    (content(block, number)[at..at + bytes.len()] == *bytes).then_some(number)
+}
+
+pub fn mixed(mut value: u64) -> u64 {
+    value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ value >> 31
+}

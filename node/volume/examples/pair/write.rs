@@ -1,0 +1,148 @@
+//! The load: writes and flushes through the data path of two copies.
+
+use std::{collections::BTreeSet, io::Write as _, net::SocketAddr, path::Path, sync::Arc, thread};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tasuki_core::{
+    ids::{Epoch, Generation, ServerName, VolumeName},
+    mirror::state::PeerMode,
+};
+use tasuki_storage::volume::{Area, AreaError, FileArea, Management};
+use tasuki_volume::{
+    block::{BlockError, Door, Request},
+    path::{Dialer, Duplex, Options, Planted, Reception, StreamEnded, Volume, VolumeEvent, stream},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::load::{BLOCK, SECTOR, VOLUME, WINDOW, block_of, content, geometry, mixed, owner};
+
+/// Streams in memory, to whoever the reception knows.
+pub struct Near(pub Arc<Reception>);
+
+#[async_trait]
+impl Dialer for Near {
+    async fn dial(&self, _: &VolumeName, _: &ServerName, _: &[SocketAddr]) -> Result<Duplex, StreamEnded> {
+        let (here, there) = stream::memory(64);
+        let reception = self.0.clone();
+        // The listener has a thread of its own.
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(reception.accept(there, None))
+        });
+        Ok(here)
+    }
+}
+
+/// A copy, and what it says.
+pub struct Opened {
+    pub volume: Arc<Volume>,
+    pub events: mpsc::UnboundedReceiver<VolumeEvent>,
+}
+
+pub fn open(
+    (meta, data): (Arc<dyn Area>, Arc<dyn Area>),
+    (server, peer): (&str, &str),
+    reception: &Arc<Reception>,
+    planted: Option<Planted>,
+) -> Opened {
+    let management = match Management::open(meta.clone(), &owner(server)) {
+        Err(AreaError::Blank(_)) => Management::create(meta, &owner(server), geometry()),
+        opened => opened,
+    };
+    let peers = BTreeSet::from([ServerName::from(peer)]);
+    let dialer = Arc::new(Near(reception.clone()));
+    let options = Options { planted, ..Options::default() };
+    let (volume, events) = Volume::open(data, management.unwrap(), &peers, options, dialer).unwrap();
+    Opened { volume, events }
+}
+
+/// Opens the first copy for writing under this epoch, and meets the second.
+pub async fn begin(first: &mut Opened, epoch: u64) {
+    first.volume.store_epoch(Epoch(epoch)).await.unwrap();
+    first.volume.store_step(Generation(epoch), &"kiki".into()).await.unwrap();
+    first.volume.connect(&"lala".into(), &[], Epoch(epoch));
+    loop {
+        match first.events.recv().await.unwrap() {
+            VolumeEvent::PeerMet { .. } => return,
+            other => println!("{other:?}"),
+        }
+    }
+}
+
+/// The rule that is taken out.
+pub fn without(rule: &str) -> Option<Planted> {
+    let rules = [Planted::R29NoLog, Planted::R32OwnOnly];
+    let planted = rules.into_iter().find(|known| format!("{known:?}") == rule);
+    assert!(planted.is_some() || rule == "all", "no rule {rule}");
+    planted
+}
+
+pub fn run(folder: &Path, seed: u64, writes: u64, planted: Option<Planted>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let area =
+            |name: &str| -> Arc<dyn Area> { Arc::new(FileArea::data(&folder.join(name), None).unwrap()) };
+        let reception = Arc::new(Reception::default());
+        let mut first = open((area("meta1"), area("data1")), ("kiki", "lala"), &reception, planted);
+        let second = open((area("meta2"), area("data2")), ("lala", "kiki"), &reception, planted);
+        reception.add("data".into(), &second.volume);
+        begin(&mut first, 1).await;
+        let in_step = first.volume.set_peer(&"lala".into(), PeerMode::Required).await;
+        assert!(in_step, "two blank copies are equal");
+        first.volume.become_primary(Epoch(1)).await.unwrap();
+        println!("MARK open");
+        load(&first.volume.door(), &*area("ledger"), seed, writes).await;
+        println!("MARK written {writes}");
+    });
+    // No end in order: the copies are left as a reset leaves them.
+    std::process::exit(0);
+}
+
+type Answer = oneshot::Receiver<Result<(), BlockError>>;
+
+async fn load(door: &Door, ledger: &dyn Area, seed: u64, writes: u64) {
+    assert_eq!(door.size, VOLUME);
+    let (mut next, mut flushes) = (1, 0);
+    let mut left: Vec<Answer> = Vec::new();
+    while next <= writes {
+        let chance = mixed(seed ^ next << 32);
+        let mut answers = std::mem::take(&mut left);
+        let room = WINDOW - answers.len() as u64;
+        for number in next..next + 1 + chance % room.min(8) {
+            answers.push(write(door, seed, number).await);
+            next = number + 1;
+        }
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        if chance >> 16 & 3 != 0 {
+            continue;
+        }
+        // What is written beside a flush may be on the disks or not.
+        let upto = next - 1;
+        let (answer, flushed) = oneshot::channel();
+        door.requests.send(Request::Flush { answer }).await.unwrap();
+        for number in next..next + (chance >> 24 & 3) {
+            left.push(write(door, seed, number).await);
+            next = number + 1;
+        }
+        flushed.await.unwrap().unwrap();
+        let mut line = upto.to_le_bytes().to_vec();
+        line.resize(usize::try_from(SECTOR).unwrap(), 0);
+        let places = ledger.size() / BLOCK;
+        ledger.write_durable(&line, flushes % places * BLOCK).unwrap();
+        flushes += 1;
+        println!("MARK flushed {upto}");
+        std::io::stdout().flush().unwrap();
+    }
+}
+
+async fn write(door: &Door, seed: u64, number: u64) -> Answer {
+    let block = block_of(seed, number);
+    let (answer, written) = oneshot::channel();
+    let data = Bytes::from(content(block, number));
+    let request = Request::Write { offset: block * BLOCK, data, durable: false, answer };
+    door.requests.send(request).await.unwrap();
+    written
+}
