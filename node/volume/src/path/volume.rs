@@ -324,7 +324,13 @@ impl Volume {
                 server,
             }],
             (Role::Secondary, None) => Vec::new(),
-            (Role::Primary, _) => status.peers,
+            (Role::Primary, _) => {
+                let mut peers = status.peers;
+                for peer in &mut peers {
+                    peer.dirty = self.copy.differing(&peer.server) * copy.geometry.extent;
+                }
+                peers
+            }
         };
         VolumeView {
             role,

@@ -223,17 +223,16 @@ impl Engine {
 
     /// Renews what tables show.
     pub fn publish(&self) {
-        let journal = self.copy.journal();
         let peers = self.peers.borrow();
-        let views = peers.iter().zip(&journal.legs).map(|(peer, leg)| PeerView {
+        let views = peers.iter().map(|peer| PeerView {
             server: peer.server.clone(),
             link: peer.link(),
             mode: peer.mode,
-            dirty: leg.map.count() * journal.geometry.extent,
+            dirty: 0, // counted when it is asked for
             progress: peer.progress,
         });
         let views: Vec<PeerView> = views.collect();
-        drop((journal, peers));
+        drop(peers);
         let mut status = self.shared.status();
         status.peers = views;
         status.primary = self.primary.get();
