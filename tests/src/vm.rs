@@ -29,6 +29,21 @@ pub struct Kit {
     dir: PathBuf,
 }
 
+/// What a machine is made of.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The scenario that runs in it.
+    pub scenario: String,
+    /// Programs in its `/bin`, with the libraries that they need.
+    pub programs: Vec<PathBuf>,
+    /// Files in its `/`, by name, with what is in them.
+    pub files: Vec<(String, String)>,
+    /// Files that are its disks, in this order.
+    pub disks: Vec<PathBuf>,
+    /// Its power is cut at so many lines of the console that begin so.
+    pub cut: Option<(String, usize)>,
+}
+
 /// How a machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -36,6 +51,8 @@ pub enum Ended {
     Reset,
     /// Its scenario came to its end.
     InOrder,
+    /// Its power was cut.
+    Cut,
 }
 
 /// What was seen of a machine from outside.
@@ -95,7 +112,7 @@ impl Kit {
             }
             thread::sleep(Duration::from_millis(100));
         };
-        if self.dir.join("made").exists() {
+        if self.dir.join("made-2").exists() {
             return Ok(());
         }
         let built =
@@ -107,12 +124,28 @@ impl Kit {
         Err(format!("the kernel cannot be had: {}", said.lines().last().unwrap_or_default()))
     }
 
-    /// Boots one machine with a scenario, and watches it to its end.
+    /// Boots one machine with Tasuki and a scenario, and watches it to its end.
     ///
     /// # Errors
     /// When it cannot be started, or neither resets nor ends.
     pub fn run(&self, scenario: &str) -> Result<Seen, String> {
+        let programs = vec![program().map_err(|error| error.to_string())?];
+        self.run_machine(&Machine {
+            scenario: scenario.to_owned(),
+            programs,
+            files: Vec::new(),
+            disks: Vec::new(),
+            cut: None,
+        })
+    }
+
+    /// Boots this machine, and watches it to its end.
+    ///
+    /// # Errors
+    /// As [`Kit::run`].
+    pub fn run_machine(&self, machine: &Machine) -> Result<Seen, String> {
         let error = |error: io::Error| error.to_string();
+        let scenario = &machine.scenario;
         let folder = tempfile::tempdir().map_err(error)?;
         let inside = folder.path().join("scenario");
         fs::create_dir(&inside).map_err(error)?;
@@ -122,21 +155,29 @@ impl Kit {
             let name = if name == *format!("{scenario}.sh") { "scenario.sh".into() } else { name };
             fs::copy(file.path(), inside.join(name)).map_err(error)?;
         }
+        for (name, text) in &machine.files {
+            fs::write(inside.join(name), text).map_err(error)?;
+        }
         let first = folder.path().join("initrd");
-        let program = program().map_err(error)?;
         let packed = Command::new("sh")
             .arg(scripts().join("pack.sh"))
-            .args([&self.dir, &program, &inside, &first])
+            .args([&self.dir, &inside, &first])
+            .args(&machine.programs)
             .output()
             .map_err(error)?;
         if !packed.status.success() {
             return Err(format!("pack.sh: {}", String::from_utf8_lossy(&packed.stderr)));
         }
-        watch(self.boot(&first).map_err(error)?)
+        watch(self.boot(&first, &machine.disks).map_err(error)?, machine.cut.as_ref())
     }
 
-    fn boot(&self, first: &Path) -> io::Result<Child> {
+    fn boot(&self, first: &Path, disks: &[PathBuf]) -> io::Result<Child> {
+        // What the machine has not written to its disk is gone with its power; what this machine has in
+        // its own cache is not.
+        let disks =
+            disks.iter().map(|disk| format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()));
         Command::new("qemu-system-x86_64")
+            .args(disks.flat_map(|disk| ["-drive".to_owned(), disk]))
             // A reset ends QEMU. So does switching off, but before that the scenario says that it ended.
             .arg("-no-reboot")
             .args(["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "768"])
@@ -154,7 +195,7 @@ impl Kit {
 }
 
 /// Reads the console until the machine ends.
-fn watch(mut machine: Child) -> Result<Seen, String> {
+fn watch(mut machine: Child, cut: Option<&(String, usize)>) -> Result<Seen, String> {
     let began = Instant::now();
     let console = machine.stdout.take().ok_or("QEMU has no console")?;
     let (sender, console_lines) = mpsc::channel();
@@ -166,13 +207,20 @@ fn watch(mut machine: Child) -> Result<Seen, String> {
             }
         }
     });
-    let mut lines = Vec::new();
+    let mut lines: Vec<(Duration, String)> = Vec::new();
+    let mut until_cut = cut.map(|(_, count)| *count);
     let ended = loop {
         let left = LIMIT.saturating_sub(began.elapsed());
         match console_lines.recv_timeout(left) {
             Ok((at, line)) => {
                 let end = line.starts_with("MARK end of the scenario");
+                if cut.is_some_and(|(begin, _)| line.starts_with(begin)) {
+                    until_cut = until_cut.map(|left| left.saturating_sub(1));
+                }
                 lines.push((at, line));
+                if until_cut == Some(0) {
+                    break Some(Ended::Cut);
+                }
                 if end {
                     break Some(Ended::InOrder);
                 }
@@ -189,6 +237,8 @@ fn watch(mut machine: Child) -> Result<Seen, String> {
     }
     let status = machine.wait().map_err(|error| error.to_string())?;
     let _a_thread_of_ours = reader.join();
+    // What it said before it was killed.
+    lines.extend(console_lines.try_iter());
     let Some(ended) = ended else {
         let seen = Seen { ended: Ended::InOrder, at, lines };
         return Err(format!("nothing happened within {LIMIT:?}:\n{}", seen.console()));

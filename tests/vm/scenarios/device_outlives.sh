@@ -11,7 +11,7 @@ serve() { # starts a server; its orders come through descriptor 3
   volume_device "$backend" /tmp/volume /dev/tasuki /run/tasuki < /tmp/orders > /tmp/said 2>&1 &
   server=$!
   exec 3> /tmp/orders
-  until grep -q . /tmp/said; do kill -0 $server || break; usleep 10000; done
+  until grep -q . /tmp/said 2> /dev/null; do kill -0 $server || break; usleep 10000; done
   sed "s/^/MARK server said /" /tmp/said
 }
 
