@@ -4,11 +4,15 @@
 
 mod path_common;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread};
 
 use path_common::{EXTENT, Pair, begin_write, block, flush, read, run, write};
-use proptest::{prelude::*, test_runner::Config};
-use tasuki_volume::block::Door;
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{Config, TestRunner},
+};
+use tasuki_volume::{block::Door, path::Planted};
 
 /// Blocks that are written: some in one region, some in others.
 const BLOCKS: [u64; 5] = [0, 1, 7, 1025, 3000];
@@ -66,8 +70,8 @@ struct Walk {
 }
 
 impl Walk {
-    async fn new() -> Self {
-        let mut pair = Pair::new(None);
+    async fn new(planted: Option<Planted>) -> Self {
+        let mut pair = Pair::new(planted);
         let door = pair.promote(0).await;
         let known = (0..BLOCKS.len()).map(|at| (at, Known::default())).collect();
         Self { pair, primary: 0, door: Some(door), known, next: 0 }
@@ -217,20 +221,51 @@ fn chance(seed: u8) -> impl FnMut(u64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 60, max_shrink_iters: 200, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: walks(), max_shrink_iters: 200, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn r29_r30_r32_nothing_answered_is_lost_and_nothing_flushed_by_any_loss_of_power(
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        run(async {
-            let mut walk = Walk::new().await;
-            for step in steps {
-                walk.step(step).await;
-            }
-            walk.step(Step::BothGood).await;
-            walk.step(Step::Flush).await;
-            assert!(walk.pair.equal(), "the copies differ at {:?}", walk.pair.hosts[0].data.differs(&walk.pair.hosts[1].data));
-        });
+        walk(steps, None);
+    }
+}
+
+/// So many walks; `WALKS=5000` for more.
+fn walks() -> u32 {
+    std::env::var("WALKS").ok().and_then(|walks| walks.parse().ok()).unwrap_or(60)
+}
+
+fn walk(steps: Vec<Step>, planted: Option<Planted>) {
+    run(async {
+        let mut walk = Walk::new(planted).await;
+        for step in steps {
+            walk.step(step).await;
+        }
+        walk.step(Step::BothGood).await;
+        walk.step(Step::Flush).await;
+        let differs = walk.pair.hosts[0].data.differs(&walk.pair.hosts[1].data);
+        assert!(differs.is_none(), "the copies differ at {differs:?}");
+    });
+}
+
+/// Walks without a rule, until something is lost or the copies differ; how many walks that took.
+fn noticed(planted: Planted) -> Option<usize> {
+    let mut runner = TestRunner::deterministic();
+    let steps = prop::collection::vec(step(), 10..40);
+    (1..=400).find(|_| {
+        let steps = steps.new_tree(&mut runner).unwrap().current();
+        let walked = thread::spawn(move || walk(steps, Some(planted)));
+        walked.join().is_err()
+    })
+}
+
+#[test]
+fn walks_notice_when_a_rule_is_taken_out() {
+    for planted in [Planted::R29NoLog, Planted::R29ForgetUnflushed, Planted::R30NoUnion, Planted::R32OwnOnly]
+    {
+        let walks = noticed(planted);
+        println!("{planted:?}: noticed in walk {walks:?}");
+        assert!(walks.is_some(), "{planted:?}");
     }
 }

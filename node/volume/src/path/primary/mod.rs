@@ -148,8 +148,8 @@ impl Engine {
         }
         self.fail();
         self.until(|| self.changing.get() == 0).await;
-        let peers: Vec<usize> = (0..self.peers.borrow().len()).collect();
-        for slot in peers {
+        let peers = self.peers.borrow().len();
+        for slot in 0..peers {
             self.hang_up(slot).await;
         }
         let was = self.primary.take();
@@ -164,7 +164,8 @@ impl Engine {
     pub async fn overthrown(self: &Rc<Self>) {
         self.fail();
         self.until(|| self.changing.get() == 0).await;
-        for slot in 0..self.peers.borrow().len() {
+        let peers = self.peers.borrow().len();
+        for slot in 0..peers {
             self.hang_up(slot).await;
         }
         self.primary.set(None);
