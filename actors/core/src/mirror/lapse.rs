@@ -8,7 +8,8 @@ pub(crate) enum Lapse {
     OlderFacts,
     /// R25: "Outdated" may take the last good copy.
     NoneGood,
-    /// R25: anybody may speak for a volume, under any epoch.
+    /// R25: anybody may speak for a volume, under any epoch, and whatever the facts are. (One of the two
+    /// stands in for the other.)
     AnyEpoch,
     /// T2: a copy that is not good may be opened.
     AnyCopy,

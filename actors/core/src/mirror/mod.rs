@@ -25,3 +25,6 @@ pub mod state;
 mod words;
 
 pub use self::words::{Colour, DiskState, LinkState, Role};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Each peer of a primary: met, in step, copied to, lost.
 
-use super::{Action, Mirror, Note, OwnDisk, PeerMode, Wake, Wish};
+use super::{Action, Mirror, Note, OwnDisk, PeerMode, Wake, Wish, opening::Tenure};
 use crate::{
     ids::{Generation, ServerName},
     mirror::{
@@ -126,7 +126,8 @@ impl Mirror {
     }
 
     pub(super) fn lost(&mut self, name: &ServerName, todo: &mut Vec<Action>) {
-        let promoted = self.tenure.as_ref().is_some_and(|tenure| tenure.promoted);
+        let let_go = |tenure: &Tenure| tenure.ends.as_ref().is_some_and(|ends| ends.closing);
+        let promoted = self.tenure.as_ref().is_some_and(|tenure| tenure.promoted && !let_go(tenure));
         let Some(peer) = self.peers.get_mut(name).filter(|peer| !peer.is_lost()) else { return };
         let held = peer.mode == Some(PeerMode::Required) || peer.setting == Some(PeerMode::Required);
         peer.lose();

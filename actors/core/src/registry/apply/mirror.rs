@@ -27,7 +27,8 @@ impl Change<'_> {
         let key = Key::Volume(name.clone());
         let by_hand = matches!(command, VolumeCommand::Force { .. } | VolumeCommand::Forget);
         let names_it = read.iter().any(|(named, _)| *named == key);
-        if !by_hand && !names_it && !lapse::is(Lapse::OlderFacts) {
+        let lapsed = lapse::is(Lapse::OlderFacts) || lapse::is(Lapse::AnyEpoch);
+        if !by_hand && !names_it && !lapsed {
             let now = self.state.revision_of(&key);
             return Err(Refusal::MovedOn { key, then: Revision(0), now });
         }
