@@ -417,6 +417,7 @@ impl State {
     /// The data path is a secondary again, after a closing or an opening that failed.
     fn let_go(&mut self) {
         self.device = None;
+        self.desk.inner().problem = None;
         self.set_phase(Phase::Closed);
         self.open_anew();
         self.reconcile();

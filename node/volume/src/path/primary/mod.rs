@@ -144,7 +144,12 @@ impl Engine {
         if self.primary.get().is_some() {
             self.quiet().await;
             // Also what nobody asked to be flushed: the copies are equal then, and the log can be empty.
-            let _a_peer_that_is_away_is_in_the_map = self.flush().await;
+            // What a required peer that is let go already has not flushed is in its map; a flush would
+            // wait for it.
+            tokio::select! {
+                _a_disk_that_failed_was_told_of = self.flush() => {}
+                () = self.until(|| !self.is_open()) => {}
+            }
         }
         self.fail();
         self.until(|| self.changing.get() == 0).await;
