@@ -209,18 +209,25 @@ fn unimportant(detect: Duration) -> Cluster {
 }
 
 /// Whether every server's node lives through this many seconds beside busy loops, and in how many terms.
-fn lives_beside(loops: usize, cluster: &Cluster, seconds: u64) -> (bool, u64) {
+fn lives_beside(
+    loops: usize,
+    cluster: &Cluster,
+    seconds: u64,
+    prepare: impl FnOnce(),
+) -> std::io::Result<(bool, u64)> {
     let lives = || {
-        let status = cluster.status().unwrap();
-        (status.servers.iter().map(|server| server.incarnation).collect::<Vec<_>>(), status.term)
+        let status = cluster.status()?;
+        let lives: Vec<u64> = status.servers.iter().map(|server| server.incarnation).collect();
+        Ok::<_, std::io::Error>((lives, status.term))
     };
-    let (before, term) = lives();
+    let (before, term) = lives()?;
+    prepare();
     let busy = Busy::start(loops);
     std::thread::sleep(Duration::from_secs(seconds));
     drop(busy);
-    cluster.await_whole().unwrap();
-    let (after, last) = lives();
-    (before == after, last - term)
+    cluster.await_whole()?;
+    let (after, last) = lives()?;
+    Ok((before == after, last - term))
 }
 
 /// What Tasuki asks of the kernel by itself is enough, with the default `detect`, however little its
@@ -233,7 +240,7 @@ fn servers_that_were_started_as_unimportant_are_not_taken_for_lost_on_busy_cores
     let seconds = std::env::var("TASUKI_STARVE").map_or(10, |text| text.parse().unwrap());
     let cluster = unimportant(Duration::from_secs(1));
     let loops = 2 * cores() + 1;
-    let (lived, terms) = lives_beside(loops, &cluster, seconds);
+    let (lived, terms) = lives_beside(loops, &cluster, seconds, || {}).unwrap();
     println!("{seconds} s beside {loops} busy loops, started at nice 19: {terms} terms");
     assert!(lived, "a server was taken for lost\n{}", cluster.last_words(40));
 }
@@ -263,10 +270,10 @@ fn the_shortest_detect_that_survives_the_least_share_of_busy_cores() {
     let seconds = std::env::var("TASUKI_STARVE").map_or(30, |text| text.parse().unwrap());
     let survives = |detect: Duration| {
         let cluster = unimportant(detect);
-        (0..cluster.size()).for_each(|server| starve(&cluster, server));
-        let (lived, terms) = lives_beside(cores(), &cluster, seconds);
-        println!("detect {detect:?}, {seconds} s beside a busy loop a core: survived {lived}, {terms} terms");
-        lived
+        let starve = || (0..cluster.size()).for_each(|server| starve(&cluster, server));
+        let lived = lives_beside(cores(), &cluster, seconds, starve);
+        println!("detect {detect:?}, {seconds} s beside a busy loop a core: {lived:?} (all live, terms)");
+        lived.is_ok_and(|(lived, _)| lived)
     };
     let shortest =
         [1, 2, 5, 10, 20, 40].map(Duration::from_secs).into_iter().find(|detect| survives(*detect));
