@@ -1,7 +1,6 @@
 //! Files and block devices as areas: made, had by one program only, refused, trimmed, full.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)]
 mod common;
 
 use std::{

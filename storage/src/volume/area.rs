@@ -74,7 +74,7 @@ pub trait Area: Debug + Send + Sync + 'static {
     /// # Errors
     /// As `write_at`.
     fn write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
-        const ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
+        static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
         let mut done = 0;
         while done < length {
             let part = (length - done).min(ZEROES.len() as u64);
