@@ -17,6 +17,8 @@ pub struct Lease {
     budget: u64,
     /// The newest judgements looked at, by machine.
     judged: Vec<u64>,
+    /// The incarnation that each machine's node has presented.
+    presented: Vec<u64>,
     /// Since when something runs without a lease, by machine, on its own clock.
     bare: Vec<Option<u64>>,
 }
@@ -29,6 +31,7 @@ impl Lease {
             lease: nanos(timing.lease),
             budget: nanos(timing.guard_budget),
             judged: Vec::new(),
+            presented: Vec::new(),
             bare: Vec::new(),
         }
     }
@@ -38,8 +41,8 @@ impl Lease {
     /// R4: nothing brings the lease of a judged incarnation back.
     fn renewed_after_judgement(&self, world: &State) -> Result<(), String> {
         for (at, machine) in world.machines.iter().enumerate() {
-            let judged =
-                self.judged.get(at).is_some_and(|judged| *judged > 0 && *judged == machine.incarnation);
+            let presented = self.presented.get(at).copied().unwrap_or(0);
+            let judged = presented > 0 && self.judged.get(at) == Some(&presented);
             let stood =
                 machine.thawed.is_some_and(|(thawed, _)| world.now <= thawed + self.budget + self.lease);
             if judged
@@ -74,6 +77,12 @@ impl Invariant for Lease {
             if machine.thawed.is_none_or(|(at, _)| fact.at > at + self.lease) {
                 return Err(format!("{} started {}/{} without a lease", machine.name, which.0, which.1));
             }
+        }
+        self.presented.resize(world.machines.len(), 0);
+        match &fact.what {
+            What::Presented(incarnation) => self.presented[fact.machine] = incarnation.0,
+            What::NodeStarts | What::NodeEnds(_) => self.presented[fact.machine] = 0,
+            _ => {}
         }
         let What::Applied(state) = &fact.what else { return Ok(()) };
         self.judged.resize(world.machines.len(), 0);

@@ -34,7 +34,7 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.invariant, self.rules, self.what)
+        write!(f, "{} ({}): {}", self.invariant, self.rules, self.what.replace('\n', " "))
     }
 }
 

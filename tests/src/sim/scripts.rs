@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use tasuki_core::{
     config::TieBreak,
     ids::{GroupName, RaftId},
+    membership::tie_break::{Mode, Record},
     registry::{
         Author, Command,
         state::{AfterStop, ClusterMode, Target},
@@ -21,6 +22,7 @@ use super::{
     faults::{self, machine, name, networks, operate, pair, say, tell, wires},
     network::{GOOD, Quality, between},
     profile::Profile,
+    world::State,
 };
 
 /// A script: how it is begun, and milliseconds until the next may begin.
@@ -279,8 +281,8 @@ fn behind(driver: &mut Driver, dice: &mut Dice) -> u64 {
     millis + sync + dice.between(0, 1000)
 }
 
-/// R13: the word of an owner is on its way for so long that the group has gone and come back, and its
-/// leader has restarted, when it arrives.
+/// R13: the word of an owner is on its way for so long that it has given up waiting, has said it anew,
+/// and owns the group again when the first word arrives.
 fn late_word(driver: &mut Driver, dice: &mut Dice) -> u64 {
     let Some(leads) = leader(driver) else { return 200 };
     let registry = driver.newest.clone();
@@ -296,42 +298,21 @@ fn late_word(driver: &mut Driver, dice: &mut Dice) -> u64 {
         hand_over(driver, leads, at);
         return 600;
     };
-    let count = driver.hosts.len();
-    let Some(to) = (0..count).map(|at| (at + leads) % count).find(|at| *at != owner) else { return 200 };
-    let late = dice.between(2600, 3200);
-    say(driver, &format!("one path from {} to {} takes {late} ms", name(driver, owner), name(driver, leads)));
-    if let Some(net) = networks(driver).into_iter().next() {
-        let mut state = driver.world.state();
-        state.network.set(owner, leads, &net, |quality| quality.stuck = (late, late));
-        drop(state);
-        driver.later(600, move |driver| {
-            driver.world.state().network.set(owner, leads, &net, |quality| *quality = GOOD);
-        });
-    }
-    let there = driver.world.state().machines[to].name.clone();
+    let late = dice.between(6300, 7300);
+    say(
+        driver,
+        &format!("calls of {} to {} are stuck for {late} ms", name(driver, owner), name(driver, leads)),
+    );
+    let way = [(owner, leads)];
+    set(driver, &way, move |quality| quality.stuck = (late, late));
+    driver.later(450, move |driver| mend(driver, &way));
+    let there = driver.world.state().machines[leads].name.clone();
     let home = driver.world.state().machines[owner].name.clone();
     let moved = Command::MoveGroup { group: group.clone(), to: Some(there), force: true };
-    driver.later(20, move |driver| tell(driver, owner, moved));
-    driver.later(650, move |driver| {
-        say(driver, &format!("the node of {} is killed", name(driver, leads)));
-        driver.kill_node(leads);
-    });
-    driver.later(1200, move |driver| back_to(driver, leads, 12));
+    driver.later(20, move |driver| tell(driver, leads, moved));
     let moved = Command::MoveGroup { group, to: Some(home), force: true };
-    driver.later(1700, move |driver| tell(driver, owner, moved));
+    driver.later(5800, move |driver| tell(driver, leads, moved));
     late + 1500 + dice.between(0, 1000)
-}
-
-/// Leadership goes to this one, tried a few times.
-fn back_to(driver: &mut Driver, at: usize, tries: u32) {
-    match leader(driver) {
-        Some(leads) if leads == at => return,
-        Some(leads) => hand_over(driver, leads, at),
-        None => {}
-    }
-    if tries > 0 {
-        driver.later(100, move |driver| back_to(driver, at, tries - 1));
-    }
 }
 
 /// R12, R13: operators move groups to and fro, and calls are late.
@@ -388,8 +369,7 @@ fn record_lost(driver: &mut Driver, dice: &mut Dice) -> u64 {
 }
 
 /// Another cluster's record, in which the same stores are a pair that may claim.
-fn mistake(state: &mut super::world::State) -> Option<tasuki_core::membership::tie_break::Record> {
-    use tasuki_core::membership::tie_break::Mode;
+fn mistake(state: &mut State) -> Option<Record> {
     let before = state.votes.mistake();
     let ids: Vec<RaftId> = state.machines.iter().map(|machine| machine.raft_id).collect();
     if let (Some(record), [a, b]) = (&mut state.votes.record, &ids[..]) {
@@ -425,11 +405,22 @@ fn leave_and_return(driver: &mut Driver, dice: &mut Dice) -> u64 {
     begins + lasts + dice.between(500, 2500)
 }
 
+/// Every store has a vote: what one of them loses the others have.
+fn is_whole(driver: &Driver) -> bool {
+    let Some(node) = leader(driver).and_then(|at| driver.node(at)) else { return false };
+    let state = driver.world.state();
+    let all = state.machines.iter().all(|machine| machine.power && machine.joined);
+    let sole = matches!(&state.votes.record, Some(record) if matches!(record.mode, Mode::Sole(_)));
+    drop(state);
+    let runs = (0..driver.hosts.len()).all(|at| driver.node(at).is_some());
+    all && runs && !sole && node.status().raft.voters.len() == driver.hosts.len()
+}
+
 /// R23: a server loses its store with its power, and joins anew as another store.
 fn store_lost(driver: &mut Driver, dice: &mut Dice) -> u64 {
     let at = machine(driver, dice);
-    if !driver.world.state().machines[at].power || !driver.world.state().machines[at].joined {
-        return 200;
+    if !is_whole(driver) {
+        return 300;
     }
     say(driver, &format!("{} loses its power and its store", name(driver, at)));
     driver.power_off(at, 0, None);
