@@ -31,6 +31,7 @@ bench:
     cargo bench -p tasuki-tests --bench failover
     cargo bench -p tasuki-core --bench decision
     cargo bench -p tasuki-tests --bench engine
+    cargo bench -p tasuki-tests --bench mirror
 
 # Writes the golden files anew; look at the difference before you keep it.
 golden:

@@ -1,0 +1,464 @@
+//! The numbers of a mirrored volume: what a write costs beside the raw file, two files, plain TCP, and
+//! qemu's user-space mirror, all in one run on this machine. Prints a table of ratios.
+//!
+//! `MIRROR_BENCH_DIR` is where the files are made (a folder on the disk to be measured; `/var/tmp`
+//! otherwise), `MIRROR_BENCH_SECONDS` how long each measurement takes (3). Both servers are threads of this
+//! process, with a TCP connection over loopback between them.
+
+use std::{
+    collections::BTreeSet,
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tasuki_core::{
+    ids::{Epoch, Generation, Lineage, ServerName, VolumeName},
+    mirror::{geometry::Geometry, state::PeerMode},
+};
+use tasuki_storage::volume::{FileArea, Management, Owner};
+use tasuki_volume::{
+    block::{BlockError, Door, Request},
+    export::{Export, Offer},
+    path::{Options, Reception, Volume, VolumeEvent, stream},
+};
+use tokio::sync::{mpsc, oneshot};
+
+const SIZE: u64 = 1 << 30;
+const BLOCK: usize = 4096;
+
+fn main() {
+    let folder = std::env::var("MIRROR_BENCH_DIR").unwrap_or_else(|_| "/var/tmp".to_owned());
+    let folder = tempfile::tempdir_in(folder).unwrap();
+    let bench = Bench {
+        time: Duration::from_secs(
+            std::env::var("MIRROR_BENCH_SECONDS").ok().and_then(|it| it.parse().ok()).unwrap_or(3),
+        ),
+        folder: folder.path().to_owned(),
+    };
+    println!(
+        "files in {}, {} s each; ratios are to the first line of a part\n",
+        bench.folder.display(),
+        bench.time.as_secs()
+    );
+    bench.stream_level();
+    if has("fio") {
+        bench.over_nbd();
+    } else {
+        println!("over NBD: skipped, because fio is not installed");
+    }
+    bench.resync();
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+struct Bench {
+    time: Duration,
+    folder: PathBuf,
+}
+
+/// A table whose first line is what the others are compared with.
+struct Table(Option<f64>);
+
+impl Table {
+    fn new(title: &str, unit: &str) -> Self {
+        println!("{title} ({unit})");
+        Self(None)
+    }
+
+    fn line(&mut self, name: &str, value: f64) {
+        let first = *self.0.get_or_insert(value);
+        println!("  {name:<44} {value:>12.1}   {:>6.2}", value / first);
+    }
+}
+
+impl Bench {
+    fn file(&self, name: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        if !path.exists() {
+            let mut file = OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
+            // Written, not only allocated: the first write to a block would cost more than later ones.
+            let zeroes = vec![0; 1 << 20];
+            for _ in 0..SIZE >> 20 {
+                file.write_all(&zeroes).unwrap();
+            }
+            file.sync_all().unwrap();
+        }
+        path
+    }
+
+    fn open(&self, name: &str) -> File {
+        OpenOptions::new().read(true).write(true).open(self.file(name)).unwrap()
+    }
+
+    /// How often this can be done in a second.
+    fn count(&self, mut once: impl FnMut(u64)) -> f64 {
+        let began = Instant::now();
+        let mut count = 0;
+        while began.elapsed() < self.time {
+            once(count);
+            count += 1;
+        }
+        count as f64 / began.elapsed().as_secs_f64()
+    }
+
+    fn stream_level(&self) {
+        let block = [7; BLOCK];
+        let mut table = Table::new("4 KiB write and flush, one after the other", "1/s");
+        let (one, other) = (self.open("raw"), self.open("raw2"));
+        table.line("two files side by side", {
+            let (ask, asked) = std::sync::mpsc::channel::<u64>();
+            let (tell, told) = std::sync::mpsc::channel();
+            let second = thread::spawn(move || {
+                for at in asked {
+                    other.write_all_at(&[7; BLOCK], place(at)).unwrap();
+                    other.sync_data().unwrap();
+                    tell.send(()).unwrap();
+                }
+            });
+            let rate = self.count(|at| {
+                ask.send(at).unwrap();
+                one.write_all_at(&block, place(at)).unwrap();
+                one.sync_data().unwrap();
+                told.recv().unwrap();
+            });
+            drop(ask);
+            second.join().unwrap();
+            rate
+        });
+        table.line("one file", {
+            let file = self.open("raw");
+            self.count(|at| {
+                file.write_all_at(&block, place(at)).unwrap();
+                file.sync_data().unwrap();
+            })
+        });
+        table.line("own file and one behind plain TCP", self.plain_tcp());
+        let pair = Pair::new(self, true);
+        let door = pair.door.clone();
+        table.line("mirrored volume", {
+            pair.run(async {
+                let began = Instant::now();
+                let mut at = 0;
+                while began.elapsed() < self.time {
+                    write(&door, place(at), Bytes::from_static(&[7; BLOCK])).await.unwrap();
+                    flush(&door).await.unwrap();
+                    at += 1;
+                }
+                at as f64 / began.elapsed().as_secs_f64()
+            })
+        });
+        println!();
+    }
+
+    fn plain_tcp(&self) -> f64 {
+        let (own, far) = (self.open("raw"), self.open("raw2"));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_nodelay(true).unwrap();
+            let mut bytes = [0; 8 + BLOCK];
+            while stream.read_exact(&mut bytes).is_ok() {
+                let at = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+                far.write_all_at(&bytes[8..], at).unwrap();
+                far.sync_data().unwrap();
+                stream.write_all(&[1]).unwrap();
+            }
+        });
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut bytes = [7; 8 + BLOCK];
+        let rate = self.count(|at| {
+            bytes[..8].copy_from_slice(&place(at).to_le_bytes());
+            stream.write_all(&bytes).unwrap();
+            own.write_all_at(&bytes[8..], place(at)).unwrap();
+            own.sync_data().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+        });
+        drop(stream);
+        server.join().unwrap();
+        rate
+    }
+
+    fn over_nbd(&self) {
+        let alone = Pair::new(self, false);
+        let alone_at = alone.export(&self.folder.join("alone.nbd"));
+        let pair = Pair::new(self, true);
+        let pair_at = pair.export(&self.folder.join("pair.nbd"));
+        let quorum = Quorum::start(self);
+        let raw = self.file("raw").display().to_string();
+        let raw_job = |engine: &str| vec![format!("--ioengine={engine}"), format!("--filename={raw}")];
+        let nbd = |socket: &str, export: &str| {
+            vec!["--ioengine=nbd".to_owned(), format!("--uri=nbd+unix:///{export}?socket={socket}")]
+        };
+        let works: [(&str, &str, &[&str], &str); 5] = [
+            (
+                "4 KiB write and flush, queue depth 1",
+                "psync",
+                &["--rw=randwrite", "--bs=4k", "--iodepth=1", "--fsync=1"],
+                "write",
+            ),
+            (
+                "4 KiB, 32 writers, each flushing",
+                "psync",
+                &["--rw=randwrite", "--bs=4k", "--numjobs=32", "--fsync=1", "--thread"],
+                "write",
+            ),
+            (
+                "4 KiB writes, queue depth 32, no flush",
+                "io_uring",
+                &["--rw=randwrite", "--bs=4k", "--iodepth=32"],
+                "write",
+            ),
+            (
+                "1 MiB writes one after the other",
+                "psync",
+                &["--rw=write", "--bs=1m", "--iodepth=4", "--end_fsync=1"],
+                "write",
+            ),
+            (
+                "4 KiB reads, queue depth 32",
+                "io_uring",
+                &["--rw=randread", "--bs=4k", "--iodepth=32"],
+                "read",
+            ),
+        ];
+        for (title, engine, options, side) in works {
+            let mut table = Table::new(title, "1/s");
+            table.line("raw file", self.fio(&raw_job(engine), options, side));
+            table.line("NBD export without a mirror", self.fio(&nbd(&alone_at, "data"), options, side));
+            table.line("NBD export, mirrored", self.fio(&nbd(&pair_at, "data"), options, side));
+            match &quorum {
+                Some(quorum) => table
+                    .line("qemu-storage-daemon, quorum", self.fio(&nbd(&quorum.socket, "q"), options, side)),
+                None => println!("  qemu-storage-daemon, quorum: skipped, because it is not installed"),
+            }
+            println!();
+        }
+    }
+
+    fn fio(&self, target: &[String], options: &[&str], side: &str) -> f64 {
+        let output = Command::new("fio")
+            .args([
+                "--name=it",
+                "--output-format=json",
+                "--time_based",
+                "--group_reporting",
+                "--randrepeat=0",
+            ])
+            .arg(format!("--runtime={}", self.time.as_secs()))
+            .arg(format!("--size={}", SIZE / 2))
+            .args(target)
+            .args(options)
+            .current_dir(&self.folder)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let json: serde_json::Value = text
+            .find('{')
+            .and_then(|start| serde_json::from_str(&text[start..]).ok())
+            .unwrap_or_else(|| panic!("fio: {text} {}", String::from_utf8_lossy(&output.stderr)));
+        json["jobs"][0][side]["iops"].as_f64().unwrap_or_default()
+    }
+
+    fn resync(&self) {
+        let mut table = Table::new("resync", "MiB/s");
+        let (from, to) = (self.open("raw"), self.open("raw2"));
+        let mut bytes = vec![0; 1 << 20];
+        table.line("copying one file to the other", {
+            let began = Instant::now();
+            for at in 0..SIZE >> 20 {
+                from.read_exact_at(&mut bytes, at << 20).unwrap();
+                bytes[0] = at as u8 | 1;
+                to.write_all_at(&bytes, at << 20).unwrap();
+            }
+            to.sync_data().unwrap();
+            (SIZE >> 20) as f64 / began.elapsed().as_secs_f64()
+        });
+        let mut pair = Pair::new(self, true);
+        let door = pair.door.clone();
+        let peer = ServerName::from("lala");
+        let volume = pair.volume.clone();
+        let filled = SIZE / 2;
+        let (rate, equal) = {
+            let mut events = pair.events.take().unwrap();
+            pair.run(async {
+                volume.set_peer(&peer, PeerMode::Absent).await;
+                for at in 0..filled >> 20 {
+                    let mut bytes = vec![at as u8 | 1; 1 << 20];
+                    bytes[..8].copy_from_slice(&at.to_le_bytes());
+                    write(&door, at << 20, bytes.into()).await.unwrap();
+                }
+                flush(&door).await.unwrap();
+                let mut took = Vec::new();
+                for full in [false, true] {
+                    volume.set_peer(&peer, PeerMode::Syncing).await;
+                    let began = Instant::now();
+                    volume.start_resync(&peer, full, false);
+                    while !matches!(events.recv().await, Some(VolumeEvent::Synced { .. })) {}
+                    took.push(began.elapsed().as_secs_f64());
+                }
+                ((filled >> 20) as f64 / took[0], (SIZE >> 20) as f64 / took[1])
+            })
+        };
+        table.line("what differs, all of it different", rate);
+        table.line("all, half of it equal and half zeroes", equal);
+    }
+}
+
+fn place(at: u64) -> u64 {
+    at.wrapping_mul(0x9E37_79B9_7F4A_7C15) % (SIZE / 2 / BLOCK as u64) * BLOCK as u64
+}
+
+async fn write(door: &Door, offset: u64, data: Bytes) -> Result<(), BlockError> {
+    let (answer, answered) = oneshot::channel();
+    door.requests.send(Request::Write { offset, data, durable: false, answer }).await.unwrap();
+    answered.await.unwrap()
+}
+
+async fn flush(door: &Door) -> Result<(), BlockError> {
+    let (answer, answered) = oneshot::channel();
+    door.requests.send(Request::Flush { answer }).await.unwrap();
+    answered.await.unwrap()
+}
+
+/// A volume, alone or with a peer over TCP.
+struct Pair {
+    volume: Arc<Volume>,
+    _peer: Option<Arc<Volume>>,
+    door: Door,
+    events: Option<mpsc::UnboundedReceiver<VolumeEvent>>,
+}
+
+impl Pair {
+    fn new(bench: &Bench, mirrored: bool) -> Self {
+        let kind = format!("{mirrored}-{:?}", Instant::now()).replace(|it: char| !it.is_alphanumeric(), "");
+        let (kiki, lala) = (ServerName::from("kiki"), ServerName::from("lala"));
+        let open = |server: &ServerName, peer: &ServerName| {
+            let path = bench.file(&format!("{kind}-{server}.data"));
+            let data = FileArea::data(&path, Some(SIZE)).unwrap();
+            let management = FileArea::management(&path.with_extension("meta")).unwrap();
+            let owner = Owner {
+                lineage: Lineage::from("bench"),
+                volume: VolumeName::from("data"),
+                server: server.clone(),
+            };
+            let management = Management::create(Arc::new(management), &owner, Geometry::of(SIZE)).unwrap();
+            let peers = if mirrored { BTreeSet::from([peer.clone()]) } else { BTreeSet::new() };
+            Volume::open(Arc::new(data), management, &peers, Options::default(), Arc::new(stream::TcpDialer))
+                .unwrap()
+        };
+        let (volume, mut events) = open(&kiki, &lala);
+        let other = mirrored.then(|| open(&lala, &kiki).0);
+        let at = other.as_ref().map(listen);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            volume.store_epoch(Epoch(1)).await.unwrap();
+            volume.store_step(Generation(1), &kiki).await.unwrap();
+            if let Some(at) = at {
+                volume.connect(&lala, &[at], Epoch(1));
+                while !matches!(events.recv().await, Some(VolumeEvent::PeerMet { .. })) {}
+                assert!(volume.set_peer(&lala, PeerMode::Required).await);
+            }
+            volume.become_primary(Epoch(1)).await.unwrap();
+        });
+        Self { door: volume.door(), volume, _peer: other, events: Some(events) }
+    }
+
+    /// Runs this on the volume's own thread, as an export does.
+    fn run<T: Send>(&self, what: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what)
+    }
+
+    fn export(&self, socket: &Path) -> String {
+        let (path, offer) = (socket.to_owned(), Offer::new("data", self.door.clone()));
+        let (tell, told) = std::sync::mpsc::channel();
+        self.volume.spawn(move || {
+            Box::pin(async move {
+                let export = Export::unix(&path, offer).unwrap();
+                tell.send(()).unwrap();
+                std::future::pending::<()>().await;
+                drop(export);
+            })
+        });
+        told.recv().unwrap();
+        socket.display().to_string()
+    }
+}
+
+/// The other server: its listener, on a thread of its own.
+fn listen(volume: &Arc<Volume>) -> SocketAddr {
+    let reception = Arc::new(Reception::default());
+    reception.add(VolumeName::from("data"), volume);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let at = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (duplex, reception) = (stream::tcp(stream).unwrap(), reception.clone());
+                tokio::spawn(async move { reception.accept(duplex, None).await });
+            }
+        });
+    });
+    at
+}
+
+/// qemu's user-space mirror: one file here, one behind NBD over TCP.
+struct Quorum {
+    socket: String,
+    daemons: [Child; 2],
+}
+
+impl Quorum {
+    fn start(bench: &Bench) -> Option<Self> {
+        if !has("qemu-storage-daemon") {
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let socket = bench.folder.join("quorum.nbd").display().to_string();
+        let (near, far) = (bench.file("near").display().to_string(), bench.file("far").display().to_string());
+        let remote = Command::new("qemu-storage-daemon")
+            .args(["--blockdev", &format!("driver=file,node-name=f,filename={far}")])
+            .args(["--nbd-server", &format!("addr.type=inet,addr.host=127.0.0.1,addr.port={port}")])
+            .args(["--export", "type=nbd,id=e,node-name=f,name=b,writable=on"])
+            .spawn()
+            .unwrap();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let local = Command::new("qemu-storage-daemon")
+            .args(["--blockdev", &format!("driver=file,node-name=a,filename={near}")])
+            .args(["--blockdev", &format!("driver=nbd,node-name=b,server.type=inet,server.host=127.0.0.1,server.port={port},export=b")])
+            .args(["--blockdev", "driver=quorum,node-name=q,read-pattern=fifo,vote-threshold=1,children.0=a,children.1=b"])
+            .args(["--nbd-server", &format!("addr.type=unix,addr.path={socket},max-connections=64")])
+            .args(["--export", "type=nbd,id=e,node-name=q,name=q,writable=on"])
+            .spawn()
+            .unwrap();
+        while !Path::new(&socket).exists() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        Some(Self { socket, daemons: [local, remote] })
+    }
+}
+
+impl Drop for Quorum {
+    fn drop(&mut self) {
+        for daemon in &mut self.daemons {
+            let _it_has_ended = daemon.kill();
+            let _it_has_ended = daemon.wait();
+        }
+    }
+}
