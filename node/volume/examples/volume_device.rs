@@ -90,7 +90,7 @@ fn synced(file: &File, wished: bool) -> io::Result<()> {
 }
 
 fn zero(file: &File, mut offset: u64, mut length: u64) -> io::Result<()> {
-    const ZEROES: [u8; 65536] = [0; 65536];
+    static ZEROES: [u8; 65536] = [0; 65536];
     while length > 0 {
         let now = length.min(ZEROES.len() as u64);
         file.write_all_at(&ZEROES[..now as usize], offset)?;

@@ -24,7 +24,8 @@ put() { printf '%03d\n' "$1" | dd of="$2" bs=4 seek="$3" conv=notrunc,fsync 2> /
 until [ -s /mnt/log ]; do usleep 10000; done
 kill -9 $server
 wait $server
-mark killed after "$(wc -l < /mnt/log)" lines
+# Nothing of the file system is touched here: whoever does waits for the next server.
+mark killed
 serve
 until [ -e /tmp/written ]; do usleep 100000; done
 [ -e /tmp/failed ] && mark failed "$(wc -l < /tmp/failed)" times || mark nothing failed
@@ -46,4 +47,4 @@ wait $server
 mark cut off with $?
 put 1 /mnt/lost 0 && mark written without a device || mark writing fails
 umount /mnt && mark unmounted
-dmesg | grep -i "hung\|BUG" && mark the kernel complains
+dmesg | grep "INFO: task\|kernel BUG\|Oops" && mark the kernel complains

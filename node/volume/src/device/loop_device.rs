@@ -12,7 +12,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::{errno::Errno, libc};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::stat::{Mode, SFlag, makedev, mknod},
+};
 
 use super::fuse::descriptor;
 
@@ -81,6 +85,22 @@ pub(super) fn name_of(volume: &str) -> String {
     name
 }
 
+/// A container has a `/dev` of its own, in which the kernel makes no nodes: then the device is there, and
+/// only its name is not.
+fn make_node(node: &Path, number: i32) -> io::Result<()> {
+    if node.exists() {
+        return Ok(());
+    }
+    let numbers = fs::read_to_string(format!("/sys/block/loop{number}/dev"))?;
+    let (major, minor) = numbers.trim().split_once(':').ok_or(io::ErrorKind::InvalidData)?;
+    let part = |text: &str| text.parse::<u64>().map_err(|_| io::ErrorKind::InvalidData);
+    let device = makedev(part(major)?, part(minor)?);
+    match mknod(node, SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, device) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A loop device that we hold open: it lives as long as somebody does.
 #[derive(Debug)]
 pub(super) struct LoopDevice {
@@ -107,6 +127,7 @@ impl LoopDevice {
             let number = unsafe { get_free(control.as_raw_fd()) }?;
             let node = PathBuf::from(format!("/dev/loop{number}"));
             record(&node)?;
+            make_node(&node, number)?;
             let held = OpenOptions::new().read(true).write(true).open(&node)?;
             // SAFETY: `config` has the layout that the driver reads, and lives until the call returns.
             match unsafe { configure(held.as_raw_fd(), &raw const config) } {

@@ -65,22 +65,19 @@ where
     let mut tasks = JoinSet::new();
     tasks.spawn(write_replies(write, outgoing));
     let gone = replies.clone();
-    let ended = tokio::select! {
+    tokio::select! {
         ended = read_commands(read, buffer, &door, structured, closing, replies, &mut tasks) => ended,
         // Who cannot write to the client need not read from it.
         () = gone.closed() => Ok(()),
-    };
+    }?;
     drop(gone);
-    if ended.is_err() {
-        return ended;
-    }
     // The tasks hold the senders of answers: when the last is done, the writer ends.
     while let Some(done) = tasks.join_next().await {
         if done.is_ok_and(|stays| !stays) {
             break;
         }
     }
-    ended
+    Ok(())
 }
 
 /// Returns when the export closes, or is gone.

@@ -81,12 +81,11 @@ impl FileDevice {
     /// Why it is not there any more; waits for that.
     pub(super) async fn gone(&self) -> String {
         let mut stage = self.stage.clone();
-        let why = match stage.wait_for(|stage| *stage != Stage::Serving).await.as_deref() {
+        match stage.wait_for(|stage| *stage != Stage::Serving).await.as_deref() {
             Ok(Stage::Ended(why)) => why.clone(),
             Ok(_) => format!("{} was detached by somebody else", self.node.display()),
             Err(_) => "its server was ended".to_owned(),
-        };
-        why
+        }
     }
 
     /// The file has another size, and so the device.

@@ -31,6 +31,10 @@ use crate::{
 /// again: at stand-down, who waits here cannot be killed before this is over.
 const WAIT_FOR_NEXT: u64 = 30;
 
+/// What was sent to a process that died is asked again after so many milliseconds (by itself, the kernel
+/// takes 30 s). Who only takes longer to answer is waited for: the kernel writes that into its log.
+const ASK_AGAIN: &str = "5000";
+
 /// A device of the kernel's NBD client.
 #[derive(Debug)]
 pub(super) struct NbdDevice {
@@ -60,6 +64,9 @@ impl NbdDevice {
             let index = connect(&name, &kernels, size, block)?;
             let node = PathBuf::from(format!("/dev/nbd{index}"));
             record(&node)?;
+            if let Err(error) = fs::write(format!("/sys/block/nbd{index}/queue/io_timeout"), ASK_AGAIN) {
+                tracing::debug!(%error, "what a killed process had under way will wait for longer");
+            }
             Ok::<_, io::Error>((index, node))
         });
         match made.await.map_err(io::Error::other).and_then(|made| made) {

@@ -109,12 +109,11 @@ impl UblkDevice {
         self.delete().await
     }
 
-    /// The driver lets go of a device when nobody has it open.
+    /// When the server has ended too.
     async fn delete(&mut self) -> io::Result<()> {
         self.gone().await;
         let number = self.number;
-        let done = spawn_blocking(move || order(control::DELETE_DEVICE, Control::of(number), &mut []));
-        done.await.map_err(io::Error::other)?
+        spawn_blocking(move || delete(number)).await.map_err(io::Error::other)?
     }
 }
 
@@ -192,7 +191,7 @@ fn prepare(
     match prepared {
         Ok(device) => Ok(Prepared { number, recovers, node, device }),
         Err(error) => {
-            if let Err(error) = order(control::DELETE_DEVICE, Control::of(number), &mut []) {
+            if let Err(error) = delete(number) {
                 tracing::warn!(number, %error, "a ublk device stays");
             }
             Err(error)
@@ -217,6 +216,23 @@ fn info(number: u32) -> io::Result<Option<Info>> {
     }
 }
 
+/// Deletes a stopped device; where a file system on it is still mounted, when that is gone. Does not wait
+/// for it.
+fn delete(number: u32) -> io::Result<()> {
+    match order(control::DELETE_DEVICE_LATER, Control::of(number), &mut []) {
+        // Drivers before Linux 6.9 can only wait: nobody waits with them.
+        Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EOPNOTSUPP | nix::libc::EINVAL)) => {
+            thread::spawn(move || {
+                if let Err(error) = order(control::DELETE_DEVICE, Control::of(number), &mut []) {
+                    tracing::warn!(number, %error, "a ublk device stays");
+                }
+            });
+            Ok(())
+        }
+        done => done,
+    }
+}
+
 fn stop(number: u32) -> io::Result<()> {
     order(control::STOP_DEVICE, Control::of(number), &mut [])
 }
@@ -226,7 +242,7 @@ fn remove_left(number: u32, mark: u64) -> io::Result<bool> {
         return Ok(false);
     }
     stop(number)?;
-    order(control::DELETE_DEVICE, Control::of(number), &mut []).map(|()| true)
+    delete(number).map(|()| true)
 }
 
 /// Removes the device that an earlier process has left, if it is ours. Whether it was there.

@@ -32,6 +32,8 @@ pub(super) mod control {
     pub(crate) const SET_PARAMETERS: u32 = encoded(READS | WRITES, LENGTH, 0x08);
     pub(crate) const START_RECOVERY: u32 = encoded(READS | WRITES, LENGTH, 0x10);
     pub(crate) const END_RECOVERY: u32 = encoded(READS | WRITES, LENGTH, 0x11);
+    /// Returns at once; the driver deletes when nobody has the device open.
+    pub(crate) const DELETE_DEVICE_LATER: u32 = encoded(READS, LENGTH, 0x14);
     pub(crate) const UPDATE_SIZE: u32 = encoded(READS | WRITES, LENGTH, 0x15);
 }
 
