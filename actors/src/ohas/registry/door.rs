@@ -48,7 +48,15 @@ pub(super) struct Door {
     gate: Mutex<Gate>,
     metrics: OnceLock<Metrics>,
     held: watch::Sender<bool>,
-    contacts: Mutex<BTreeMap<RaftId, u64>>,
+    contacts: Mutex<BTreeMap<RaftId, Contact>>,
+}
+
+/// What was exchanged with another server since the start.
+#[derive(Clone, Copy, Default)]
+struct Contact {
+    count: u64,
+    /// The number of the membership that whoever leads had in its log the last time.
+    under: u64,
 }
 
 /// The number of a membership.
@@ -77,7 +85,7 @@ impl Door {
         let _ = self.metrics.set(metrics); // once, at the start
     }
 
-    fn contacts(&self) -> MutexGuard<'_, BTreeMap<RaftId, u64>> {
+    fn contacts(&self) -> MutexGuard<'_, BTreeMap<RaftId, Contact>> {
         self.contacts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -149,13 +157,21 @@ impl Door {
         }
     }
 
-    /// Entries went from one to the other, and were acknowledged.
-    pub(super) fn exchanged(&self, with: RaftId) {
-        *self.contacts().entry(with).or_default() += 1;
+    /// Entries went from one to the other, and were acknowledged. Whoever led had a membership of this
+    /// number: a server that is behind must not take that for its own (R19).
+    pub(super) fn exchanged(&self, with: RaftId, under: u64) {
+        let mut contacts = self.contacts();
+        let contact = contacts.entry(with).or_default();
+        *contact = Contact { count: contact.count + 1, under };
+    }
+
+    /// Under which membership that was so the last time.
+    pub(super) fn exchanged_under(&self, with: RaftId) -> Option<u64> {
+        self.contacts().get(&with).map(|contact| contact.under)
     }
 
     /// How often that was so since the start.
     pub(super) fn exchanges(&self, with: RaftId) -> u64 {
-        self.contacts().get(&with).copied().unwrap_or(0)
+        self.contacts().get(&with).map_or(0, |contact| contact.count)
     }
 }

@@ -116,7 +116,7 @@ impl RaftNetworkV2<Registry> for Connection {
         let ttl = option.soft_ttl().max(patience);
         let answer = self.call(PeerMethod::Append, RPCTypes::AppendEntries, &rpc, ttl).await?;
         if matches!(answer, AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) {
-            self.door.exchanged(RaftId(self.target));
+            self.door.exchanged(RaftId(self.target), self.door.standing().number);
         }
         Ok(answer)
     }

@@ -42,7 +42,7 @@ impl RaftNode {
                 let answer = async {
                     let answer = raft.append_entries(body).await;
                     if matches!(answer, Ok(AppendEntriesResponse::Success)) {
-                        self.door.exchanged(from.me);
+                        self.door.exchanged(from.me, from.number);
                     }
                     answer
                 };
@@ -102,6 +102,12 @@ impl RaftNode {
     /// Another server has said what its log has.
     pub fn heard(&self, other: Standing) {
         self.door.heard(other);
+    }
+
+    /// The number of the membership that whoever led had when entries were exchanged with a server last.
+    #[must_use]
+    pub fn exchanged_under(&self, with: RaftId) -> Option<u64> {
+        self.door.exchanged_under(with)
     }
 
     /// How often entries were exchanged with a server since the start.

@@ -157,7 +157,9 @@ impl State {
         if exchanges.count != count {
             (exchanges.count, exchanges.last, exchanges.none_yet) = (count, now, false);
             let settled = raft.voters().is_some_and(|last| last.committed && last.number == own.number);
-            if settled && own.configs.len() == 1 {
+            // R19: of both, not only of this one: the other may have gone on alone since.
+            let both = raft.exchanged_under(other) == Some(own.number);
+            if settled && both && own.configs.len() == 1 {
                 exchanges.replicated = Some(own.number);
             }
         }
