@@ -19,9 +19,10 @@ use std::collections::BTreeSet;
 use self::{
     disk::name,
     node::Phase,
-    world::{Counts, EXTENTS, Gap, World},
+    world::{Asked, Counts, EXTENTS, Gap, World},
 };
 use super::lapse::{self, Lapse};
+use crate::registry::mirror::VolumeCommand;
 
 /// A copy's number.
 pub type Side = usize;
@@ -76,6 +77,9 @@ fn walk_in(world: &mut World) -> Result<Counts, String> {
             world.fault();
         }
         world.step(true);
+        if step % 12 == 0 && world.is_settled() && world.is_in_step() {
+            world.broken = world.broken.take().or_else(|| world.differ());
+        }
         if let Some(why) = &world.broken {
             return Err(why.clone());
         }
@@ -103,8 +107,8 @@ impl World {
         let (stream, asked) = (self.random.below(self.streams.len()), self.random.below(self.asked.len()));
         match self.random.below(36) {
             0..=2 if client => self.request(side, extent, false),
-            3 if client => self.request(side, extent, true),
-            4 if client => self.read(side, extent),
+            3 if client => self.random.chance(50) && self.request(side, extent, true),
+            4 if client => self.random.chance(40) && self.read(side, extent),
             5 => self.deliver(stream) || self.hear(stream),
             6..=7 => self.begin(side, flight),
             8..=9 => self.local(side, flight),
@@ -113,7 +117,7 @@ impl World {
             18..=19 => self.answer(side, flight),
             20 => self.log(side),
             21 => self.keep(side),
-            22 => self.random.chance(30) && self.settle(side),
+            22 => self.random.chance(25) && self.settle(side),
             23 => self.copy(side, peer),
             24 => self.obey(side),
             25 => self.obey(side) || self.finish_detach(side),
@@ -124,11 +128,7 @@ impl World {
             31 => self.random.chance(50) && self.dial(side, peer),
             32 => self.notice(side, peer),
             33 if !self.asked.is_empty() => {
-                if client && !self.asked[asked].answered && self.random.chance(15) {
-                    self.unclear(asked);
-                } else if self.random.chance(40) {
-                    self.arrive(asked);
-                }
+                self.on_the_way(asked);
                 true
             }
             34 => self.assign(side),
@@ -137,9 +137,41 @@ impl World {
         }
     }
 
+    /// A command is on its way to the log: it arrives, late or never, and a peer may be lost meanwhile.
+    fn on_the_way(&mut self, at: usize) {
+        let Asked { from, answered, ref command, .. } = self.asked[at];
+        let back = matches!(command, VolumeCommand::UpToDate { .. });
+        if !self.calm && back && self.random.chance(10) {
+            let peer = (from + 1 + self.random.below(self.sides() - 1)) % self.sides();
+            let _lost = self.cut(from, peer);
+        } else if !self.calm && !answered && self.random.chance(15) {
+            self.unclear(at);
+        } else if self.random.chance(if answered && !self.calm { 4 } else { 40 }) {
+            self.arrive(at);
+        }
+    }
+
+    /// Requests on some legs and not on others.
+    fn burst(&mut self, side: Side) {
+        for _ in 0..40 {
+            let extent = self.random.below(EXTENTS as usize) as u64;
+            let flights = self.process(side).map(|process| process.path.flights.len()).unwrap_or_default();
+            let (flight, stream) = (self.random.below(flights), self.random.below(self.streams.len()));
+            let _ = match self.random.below(6) {
+                0 | 1 => self.request(side, extent, false),
+                2 | 3 => self.begin(side, flight),
+                4 => self.local(side, flight),
+                _ => self.random.chance(30) && self.deliver(stream),
+            };
+        }
+    }
+
     /// Something goes wrong, or an operator moves the group.
     fn fault(&mut self) {
         let sides = self.sides();
+        if let Some(owner) = self.owner().filter(|_| self.random.0 % 3 > 0) {
+            self.burst(owner);
+        }
         for _ in 0..30 {
             let owner = self.owner().unwrap_or_default();
             let side = if self.random.chance(50) { owner } else { self.random.below(sides) };
@@ -152,13 +184,13 @@ impl World {
                 }
                 4..=5 => self.end_process(side, false),
                 6..=7 => self.end_process(side, true),
-                8 => self.random.chance(40) && self.all_lose_power(),
+                8 => self.all_lose_power(),
                 9 => self.come_back(side) || self.thaw(side),
                 10 => self.freeze(side),
                 11 => self.down_is_gone(),
                 12 => self.release(),
                 13 => self.fail_disk(owner),
-                14 => self.mend_disk(side),
+                14 => (0..sides).any(|side| self.mend_disk(side)) || self.fail_disk(owner),
                 _ => self.assign(side),
             };
             if done {
@@ -223,6 +255,7 @@ impl World {
     /// Faults have ended: all copies become good and equal, and the volume is open.
     fn rest(&mut self) -> Option<String> {
         self.say("-- faults end".into());
+        self.calm = true;
         self.cut.clear();
         for side in 0..self.sides() {
             if self.servers[side].frozen || self.servers[side].disk.failed {
@@ -268,6 +301,17 @@ impl World {
         open && self.streams.iter().all(|it| !it.stands() || it.from == owner)
     }
 
+    /// Every stream stands, and writes go to all.
+    fn is_in_step(&mut self) -> bool {
+        let Some(owner) = self.owner() else { return false };
+        (0..self.sides()).filter(|side| *side != owner).all(|side| {
+            let stands = self.stream_of(owner, side).is_some_and(|at| self.streams[at].stands());
+            stands
+                && self.process(side).is_some()
+                && self.process(owner).is_some_and(|it| it.path.is_required(side))
+        })
+    }
+
     /// Where good copies that are in step and idle hold different things.
     fn differ(&mut self) -> Option<String> {
         let owner = self.owner()?;
@@ -307,17 +351,17 @@ fn walks(sides: usize, count: u64) {
         walked += 1;
     }
     println!("{walked} walks with {sides} copies: {all:?}");
-    assert!(all.opened > walked && all.outdated > walked / 2 && all.back > walked, "{all:?}");
+    assert!(all.opened > walked && all.outdated > walked / 4 && all.back > walked, "{all:?}");
 }
 
 #[test]
 fn with_two_copies_a_read_is_never_older_than_what_was_answered() {
-    walks(2, 400);
+    walks(2, 200);
 }
 
 #[test]
 fn with_three_copies_a_read_is_never_older_than_what_was_answered() {
-    walks(3, 250);
+    walks(3, 100);
 }
 
 impl Counts {

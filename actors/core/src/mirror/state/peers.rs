@@ -200,8 +200,9 @@ impl Mirror {
 
     /// A peer that was not met, and that stays good all the same. Only when the rule is taken out.
     pub(super) fn is_left_good(&self, name: &ServerName, peer: &Peer) -> bool {
-        let waited = self.tenure.as_ref().is_some_and(|tenure| tenure.waited && !tenure.promoted);
-        lapse::is(Lapse::PeerStaysGood) && waited && peer.is_lost() && !self.claimed.contains_key(name)
+        let waited = self.tenure.as_ref().is_some_and(|tenure| tenure.waited);
+        let never_met = peer.is_lost() && peer.generation == Generation(0);
+        lapse::is(Lapse::PeerStaysGood) && waited && never_met && !self.claimed.contains_key(name)
     }
 
     /// Takes the next step with one peer.

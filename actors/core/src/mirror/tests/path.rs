@@ -157,6 +157,10 @@ impl Path {
         }
     }
 
+    pub fn is_required(&self, peer: Side) -> bool {
+        self.modes[peer] == PeerMode::Required && self.carries[peer] && self.through.is_none()
+    }
+
     fn frozen(&self) -> bool {
         self.modes.iter().zip(&self.carries).any(|(mode, carries)| *mode == PeerMode::Required && !carries)
     }
@@ -764,7 +768,8 @@ impl World {
     pub fn deliver(&mut self, at: usize) -> bool {
         let Some(it) = self.streams.get(at) else { return false };
         let (from, to, epoch) = (it.from, it.to, it.epoch);
-        if !it.open_to || self.process(to).is_none() {
+        let stale = self.servers[from].frozen;
+        if !it.open_to || self.process(to).is_none() || stale && self.random.chance(97) {
             return false;
         }
         if self.streams[at].broken && self.streams[at].down.is_empty() {

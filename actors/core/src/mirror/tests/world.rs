@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Few, so that they are met often. A region of the activity log is one extent here.
-pub const EXTENTS: u64 = 4;
+pub const EXTENTS: u64 = 6;
 
 /// A rule that the data path may leave out. The others are in [`crate::mirror::lapse`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,8 @@ pub struct World {
     pub trace: VecDeque<String>,
     /// What happens is written to the trace.
     pub telling: bool,
+    /// Faults have ended.
+    pub calm: bool,
     /// Without its own disk a primary goes on through a peer.
     pub diskless: bool,
 }
@@ -203,6 +205,7 @@ impl World {
             broken: None,
             trace: VecDeque::new(),
             telling: false,
+            calm: false,
             diskless,
         };
         let (lineage, config, founder) = (Lineage::new("history-1"), config(sides), name(0));

@@ -5,6 +5,7 @@ use crate::{
     config::{Exclusive, GroupConfig},
     ids::{Epoch, GroupName, Incarnation, ServerName},
     membership::fencing::is_withheld,
+    mirror::lapse::{self, Lapse},
     placement::pools::pool_of,
     planted::{self, Planted},
     registry::{
@@ -65,7 +66,7 @@ impl Change<'_> {
         let bad = volumes_of(config).find(|volume| {
             self.state.volumes.get(volume).is_some_and(|facts| !facts.value.good.contains(server))
         });
-        if let Some(volume) = bad {
+        if let Some(volume) = bad.filter(|_| !lapse::is(Lapse::AnyCopy)) {
             return Err(Refusal::NotGood { volume, server: server.clone() });
         }
         match self.does_not_share(group, config, server) {

@@ -139,6 +139,9 @@ impl Change<'_> {
         if !volume.good.contains(server) && !lapse::is(Lapse::AnyCopy) {
             return Err(Refusal::NotGood { volume: name.clone(), server: server.clone() });
         }
+        if lapse::is(Lapse::AnyCopy) {
+            volume.good.insert(server.clone());
+        }
         let mut gone = away.clone();
         if let Some(crashed) = volume.owner.as_ref().filter(|owner| *owner != server) {
             // What was under way when it crashed is named by its log alone. A third copy may have it
