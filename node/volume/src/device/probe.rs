@@ -39,7 +39,19 @@ pub fn outlives_process(backend: DeviceBackend) -> bool {
 }
 
 fn ublk() -> Result<(), String> {
-    there("/dev/ublk-control", "`modprobe ublk_drv` (Linux 6.5 and later)")
+    there("/dev/ublk-control", "`modprobe ublk_drv` (Linux 6.5 and later)")?;
+    // Older drivers cannot copy data by reads and writes, and do not say so.
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").map_err(|error| error.to_string())?;
+    match version(&release) {
+        Some(version) if version >= (6, 5) => Ok(()),
+        _ => Err(format!("its driver is from Linux {}, and Linux 6.5 is the first that can", release.trim())),
+    }
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn nbd() -> Result<(), String> {
@@ -65,5 +77,18 @@ fn there(path: &str, remedy: &str) -> Result<(), String> {
             Err(format!("{path} is missing: {remedy} may bring it"))
         }
         Err(error) => Err(format!("{path}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_two_numbers_that_count() {
+        assert_eq!(version("6.12.95+deb12-cloud-amd64\n"), Some((6, 12)));
+        assert_eq!(version("6.5-rc1"), Some((6, 5)));
+        assert_eq!(version("5.14.0-503.el9.x86_64"), Some((5, 14)));
+        assert_eq!(version("nothing"), None);
     }
 }

@@ -176,7 +176,12 @@ fn prepare(
             }
             let mut info = Info::wished(mark);
             order(control::ADD_DEVICE, Control::of(u32::MAX), &mut info)?;
-            Info::read(&info).device
+            let Info { device, able, .. } = Info::read(&info);
+            if !able {
+                delete(device)?;
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel's driver is too old"));
+            }
+            device
         }
     };
     let node = PathBuf::from(format!("/dev/ublkb{number}"));

@@ -78,6 +78,8 @@ pub(super) struct Info {
     pub(super) device: u32,
     /// It waits for another server.
     pub(super) waits: bool,
+    /// It can all that was wished.
+    pub(super) able: bool,
     /// A word of ours, by which the device is known again.
     pub(super) mark: u64,
 }
@@ -99,11 +101,13 @@ impl Info {
     }
 
     pub(super) fn read(bytes: &[u8; INFO]) -> Self {
-        let mut mark = [0; 8];
+        let (mut flags, mut mark) = ([0; 8], [0; 8]);
+        flags.copy_from_slice(&bytes[24..32]);
         mark.copy_from_slice(&bytes[32..40]);
         Self {
             device: u32::from_ne_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]),
             waits: u16::from_ne_bytes([bytes[4], bytes[5]]) == 2,
+            able: u64::from_ne_bytes(flags) & FLAGS == FLAGS,
             mark: u64::from_ne_bytes(mark),
         }
     }
@@ -191,8 +195,12 @@ mod tests {
 
     #[test]
     fn a_wish_is_read_back_and_waits_for_nobody() {
-        let info = Info::read(&Info::wished(0x1234_5678_9abc));
-        assert_eq!(info, Info { device: u32::MAX, waits: false, mark: 0x1234_5678_9abc });
+        let mut wished = Info::wished(0x1234_5678_9abc);
+        let info = Info { device: u32::MAX, waits: false, able: true, mark: 0x1234_5678_9abc };
+        assert_eq!(Info::read(&wished), info);
+        // A driver that cannot copy data by reads and writes takes that flag away.
+        wished[24] &= !128;
+        assert!(!Info::read(&wished).able);
     }
 
     #[test]
