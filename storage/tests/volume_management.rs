@@ -246,7 +246,7 @@ fn a_creation_that_was_broken_off_is_done_again() {
     }
 }
 
-/// More than twice round the ring; at each step the block that was just written is torn.
+/// More than twice round the ring; around its ends the block that was just written is torn.
 #[test]
 fn r29_a_torn_log_block_leaves_the_table_before() {
     let (area, management) = made();
@@ -255,7 +255,8 @@ fn r29_a_torn_log_block_leaves_the_table_before() {
         management.log(&[step, step + 1]).unwrap();
         let at = RING + u64::from(step % 64) * BLOCK;
         let (old, new) = (block(&before, at), block(&area, at));
-        for cut in (8..64).step_by(8).chain([100, 511, 512, 513, 2048, 4095]) {
+        let near_an_end = step < 4 || step % 64 < 3 || step % 64 > 61;
+        for cut in (8..64).step_by(8).chain([100, 511, 512, 513, 2048, 4095]).filter(|_| near_an_end) {
             for (front, back) in [(&new, &old), (&old, &new)] {
                 let mixed = [&front[..cut], &back[cut..]].concat();
                 let torn = before.snapshot();

@@ -7,12 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use tasuki_core::{ids::ServerName, mirror::state::PeerMode};
+use tasuki_core::{
+    ids::ServerName,
+    mirror::{DiskState, state::PeerMode},
+};
 use tasuki_storage::volume::{Active, Area, FileArea, Management, MemoryArea};
 use tasuki_volume::path::{Reception, VolumeEvent};
 
 use crate::{
-    load::{BLOCK, SECTOR, block_of, geometry, mixed, number_of, owner, places},
+    load::{BLOCK, Line, SECTOR, block_of, geometry, mixed, number_of, owner, places},
     recording::Recording,
     write::{begin, open},
 };
@@ -86,10 +89,27 @@ struct Found {
     differ: BTreeSet<u64>,
     /// Extents that the maps and logs name.
     named: u64,
+    /// A resync into the second copy has begun and not ended.
+    half: bool,
 }
 
-/// Looks at both copies. `flushed`: the writes up to this one were flushed.
-fn look(disk: &Arc<dyn Area>, written: &Written, flushed: u64) -> Result<Found, String> {
+/// What a copy must have: everything up to the first write, and nothing after the second.
+fn due(index: usize, first: &Management, second: &Management, line: &Line) -> Option<(u64, u64)> {
+    let (primary, peer) = (first.superblock(), second.superblock());
+    if index == 0 || line.both == 1 {
+        return Some((line.flushed, u64::MAX));
+    }
+    // R30: a copy into which a resync has begun says so; before that nothing new is in it, and once it
+    // is of the primary's lineage again all is.
+    match peer.disk {
+        DiskState::Inconsistent => None,
+        _ if peer.history == primary.history => Some((line.flushed, u64::MAX)),
+        _ => Some((line.both_flushed, line.last_to_both)),
+    }
+}
+
+/// Looks at both copies.
+fn look(disk: &Arc<dyn Area>, written: &Written, line: &Line) -> Result<Found, String> {
     let open = |index: usize, server: &str| {
         Management::open(part(disk, index), &owner(server)).map_err(|error| error.to_string())
     };
@@ -115,19 +135,23 @@ fn look(disk: &Arc<dyn Area>, written: &Written, flushed: u64) -> Result<Found, 
             }
         }
     }
-    let mut found = Found { named: named.len() as u64, ..Found::default() };
+    let half = second.superblock().disk == DiskState::Inconsistent;
+    let mut found = Found { named: named.len() as u64, half, ..Found::default() };
     for (block, numbers) in &written.blocks {
-        let required = numbers.iter().copied().filter(|number| *number <= flushed).max().unwrap_or(0);
         let mut copies = [vec![0; BLOCK as usize], vec![0; BLOCK as usize]];
         for (index, bytes) in copies.iter_mut().enumerate() {
             part(disk, 1 + 2 * index).read_at(bytes, block * BLOCK).map_err(|error| error.to_string())?;
+            let due = due(index, &first, &second, line);
+            let (least, most) = due.unwrap_or((0, u64::MAX));
+            let required = numbers.iter().copied().filter(|number| *number <= least).max().unwrap_or(0);
             for (sector, bytes) in (0_u64..).zip(bytes.chunks(SECTOR as usize)) {
                 match number_of(bytes, *block, sector) {
-                    Some(number) if number >= required && (number == 0 || numbers.contains(&number)) => {}
+                    Some(0) if required == 0 => {}
+                    Some(number) if (required..=most).contains(&number) && numbers.contains(&number) => {}
                     other => {
                         return Err(format!(
-                            "copy {index}, block {block}, sector {sector}: write {other:?}, but {required} was flushed \
-                             (all up to {flushed})"
+                            "copy {index}, block {block}, sector {sector}: write {other:?}, but {required} was \
+                             flushed, and none after {most} may be there: {line:?}"
                         ));
                     }
                 }
@@ -196,7 +220,11 @@ pub fn image(path: &Path, seed: u64, flushed: u64) {
     // The checks open it for writing, the file is the test's own.
     let disk: Arc<dyn Area> = Arc::new(FileArea::data(path, None).unwrap());
     let written = Written::upto(seed, flushed + 4096);
-    let found = look(&disk, &written, flushed).unwrap_or_else(|why| fail(&why));
+    let line = newest_line(&*disk);
+    if line.flushed < flushed {
+        fail(&format!("the ledger says {line:?}, but {flushed} was flushed"));
+    }
+    let found = look(&disk, &written, &line).unwrap_or_else(|why| fail(&why));
     println!("{} blocks differ, {} extents are named", found.differ.len(), found.named);
     resync(&disk, &written).unwrap_or_else(|why| fail(&why));
     println!("equal after the resync");
@@ -208,14 +236,14 @@ fn survives(state: u64, write: usize, sector: u64) -> bool {
     mixed(state << 32 ^ unit << 12 ^ write as u64) % 100 < [10, 50, 90][usize::try_from(state % 3).unwrap()]
 }
 
-fn flushed_by(disk: &MemoryArea) -> u64 {
+fn newest_line(disk: &dyn Area) -> Line {
     let ledger = places()[4];
     let lines = (0..ledger.size / BLOCK).map(|line| {
-        let mut number = [0; 8];
-        disk.read_at(&mut number, ledger.offset + line * BLOCK).unwrap();
-        u64::from_le_bytes(number)
+        let mut bytes = vec![0; SECTOR as usize];
+        disk.read_at(&mut bytes, ledger.offset + line * BLOCK).unwrap();
+        Line::read(&bytes)
     });
-    lines.max().unwrap_or(0)
+    lines.max_by_key(|line| line.sequence).unwrap_or_default()
 }
 
 /// Takes the power before each flush: of what was not durable then, any sectors survive.
@@ -223,18 +251,21 @@ pub fn replay(log: &Path, seed: u64) {
     let last = places()[4];
     let disk = MemoryArea::new(last.offset + last.size);
     let bytes = fs::metadata(log).unwrap().len();
-    let (mut entries, mut states, mut differ, mut named, mut resyncs) = (0_u64, 0_u64, 0, 0, 0);
+    let (mut entries, mut states, mut out, mut half) = (0_u64, 0_u64, 0, 0);
+    let (mut differ, mut named, mut resyncs) = (0, 0, 0);
     for entry in Recording::open(log).unwrap() {
         entries += 1;
-        let flushed = if entry.flush { flushed_by(&disk) } else { 0 };
-        if flushed > 0 {
+        let line = if entry.flush { newest_line(&disk) } else { Line::default() };
+        if line.sequence > 0 {
             states += 1;
             let lost = disk.snapshot();
             lost.power_loss(|at| survives(states, at.write, at.sector));
             let lost: Arc<dyn Area> = Arc::new(lost);
-            let written = Written::upto(seed, flushed + 4096);
-            let found = look(&lost, &written, flushed)
+            let written = Written::upto(seed, line.flushed + 4096);
+            out += u64::from(line.both == 0);
+            let found = look(&lost, &written, &line)
                 .unwrap_or_else(|why| fail(&format!("power loss {states}, at entry {entries}: {why}")));
+            half += u64::from(found.half);
             differ += found.differ.len();
             named += found.named;
             if states % 50 == 0 {
@@ -259,7 +290,7 @@ pub fn replay(log: &Path, seed: u64) {
         fail(&format!("{entries} entries in {bytes} bytes, and no flush after the first line of the ledger"));
     }
     println!(
-        "{entries} entries, {states} power losses, {differ} blocks differed, {} extents named each time, {resyncs} resyncs",
+        "{entries} entries, {states} power losses, {out} of them with the second copy out, {half} amid a resync, {differ} blocks differed, {} extents named each time, {resyncs} resyncs",
         named / states
     );
 }

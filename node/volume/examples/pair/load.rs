@@ -86,6 +86,36 @@ pub fn number_of(bytes: &[u8], block: u64, sector: u64) -> Option<u64> {
     (content(block, number)[at..at + bytes.len()] == *bytes).then_some(number)
 }
 
+/// A line of the ledger, which stands for the registry: written durably after what it says has come about,
+/// or before it may, when the second copy is put out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    pub sequence: u64,
+    /// The writes up to this one were flushed.
+    pub flushed: u64,
+    /// The second copy counts; zero: it is out.
+    pub both: u64,
+    /// The writes up to this one were flushed when it counted last.
+    pub both_flushed: u64,
+    /// The last write that was begun before it was put out.
+    pub last_to_both: u64,
+}
+
+impl Line {
+    pub fn bytes(&self) -> Vec<u8> {
+        let words = [self.sequence, self.flushed, self.both, self.both_flushed, self.last_to_both];
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.resize(usize::try_from(SECTOR).unwrap(), 0);
+        bytes
+    }
+
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+        let mut word = || words.next().unwrap();
+        Self { sequence: word(), flushed: word(), both: word(), both_flushed: word(), last_to_both: word() }
+    }
+}
+
 pub fn mixed(mut value: u64) -> u64 {
     value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

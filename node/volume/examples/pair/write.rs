@@ -15,7 +15,7 @@ use tasuki_volume::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::load::{BLOCK, SECTOR, VOLUME, WINDOW, block_of, content, geometry, mixed, owner};
+use crate::load::{BLOCK, Line, VOLUME, WINDOW, block_of, content, geometry, mixed, owner};
 
 /// Streams in memory, to whoever the reception knows.
 pub struct Near(pub Arc<Reception>);
@@ -33,6 +33,9 @@ impl Dialer for Near {
         Ok(here)
     }
 }
+
+/// More than an epoch needs.
+const GENERATIONS: u64 = 1_000_000;
 
 /// A copy, and what it says.
 pub struct Opened {
@@ -60,7 +63,11 @@ pub fn open(
 /// Opens the first copy for writing under this epoch, and meets the second.
 pub async fn begin(first: &mut Opened, epoch: u64) {
     first.volume.store_epoch(Epoch(epoch)).await.unwrap();
-    first.volume.store_step(Generation(epoch), &"kiki".into()).await.unwrap();
+    first.volume.store_step(Generation(epoch * GENERATIONS), &"kiki".into()).await.unwrap();
+    meet(first, epoch).await;
+}
+
+async fn meet(first: &mut Opened, epoch: u64) {
     first.volume.connect(&"lala".into(), &[], Epoch(epoch));
     loop {
         match first.events.recv().await.unwrap() {
@@ -92,7 +99,8 @@ pub fn run(folder: &Path, seed: u64, writes: u64, planted: Option<Planted>) {
         assert!(in_step, "two blank copies are equal");
         first.volume.become_primary(Epoch(1)).await.unwrap();
         println!("MARK open");
-        load(&first.volume.door(), &*area("ledger"), seed, writes).await;
+        let ledger = Ledger { area: area("ledger"), last: Line::default() };
+        load(first, ledger, seed, writes).await;
         println!("MARK written {writes}");
     });
     // No end in order: the copies are left as a reset leaves them.
@@ -101,18 +109,62 @@ pub fn run(folder: &Path, seed: u64, writes: u64, planted: Option<Planted>) {
 
 type Answer = oneshot::Receiver<Result<(), BlockError>>;
 
-async fn load(door: &Door, ledger: &dyn Area, seed: u64, writes: u64) {
+struct Ledger {
+    area: Arc<dyn Area>,
+    last: Line,
+}
+
+impl Ledger {
+    fn write(&mut self, line: Line) {
+        let line = Line { sequence: self.last.sequence + 1, ..line };
+        let places = self.area.size() / BLOCK;
+        self.area.write_durable(&line.bytes(), line.sequence % places * BLOCK).unwrap();
+        self.last = line;
+    }
+}
+
+/// How the second copy is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    In,
+    /// It comes back when so many more were written.
+    Out(u64),
+    Syncing,
+}
+
+async fn load(mut first: Opened, mut ledger: Ledger, seed: u64, writes: u64) {
+    let door = first.volume.door();
     assert_eq!(door.size, VOLUME);
-    let (mut next, mut flushes) = (1, 0);
+    let (mut next, mut peer, mut generation) = (1, Peer::In, GENERATIONS);
     let mut left: Vec<Answer> = Vec::new();
     while next <= writes {
         let chance = mixed(seed ^ next << 32);
         let mut answers = std::mem::take(&mut left);
         let room = WINDOW - answers.len() as u64;
         for number in next..next + 1 + chance % room.min(8) {
-            answers.push(write(door, seed, number).await);
+            answers.push(write(&door, seed, number).await);
             next = number + 1;
         }
+        // It goes while they are under way, and comes back beside others.
+        peer = match peer {
+            Peer::In if (chance >> 32) % 24 == 0 => {
+                generation += 1;
+                put_out(&mut first, &mut ledger, generation, next - 1).await;
+                Peer::Out(next + 60)
+            }
+            Peer::Out(until) if next >= until => {
+                meet(&mut first, 1).await;
+                first.volume.set_peer(&"lala".into(), PeerMode::Syncing).await;
+                first.volume.start_resync(&"lala".into(), false, false);
+                Peer::Syncing
+            }
+            Peer::Syncing if is_synced(&mut first) => {
+                assert!(first.volume.set_peer(&"lala".into(), PeerMode::Required).await, "it is in step");
+                println!("MARK back");
+                Peer::In
+            }
+            other => other,
+        };
         for answer in answers {
             answer.await.unwrap().unwrap();
         }
@@ -120,21 +172,39 @@ async fn load(door: &Door, ledger: &dyn Area, seed: u64, writes: u64) {
             continue;
         }
         // What is written beside a flush may be on the disks or not.
-        let upto = next - 1;
-        let (answer, flushed) = oneshot::channel();
+        let flushed = next - 1;
+        let (answer, done) = oneshot::channel();
         door.requests.send(Request::Flush { answer }).await.unwrap();
         for number in next..next + (chance >> 24 & 3) {
-            left.push(write(door, seed, number).await);
+            left.push(write(&door, seed, number).await);
             next = number + 1;
         }
-        flushed.await.unwrap().unwrap();
-        let mut line = upto.to_le_bytes().to_vec();
-        line.resize(usize::try_from(SECTOR).unwrap(), 0);
-        let places = ledger.size() / BLOCK;
-        ledger.write_durable(&line, flushes % places * BLOCK).unwrap();
-        flushes += 1;
-        println!("MARK flushed {upto}");
+        done.await.unwrap().unwrap();
+        ledger.write(match peer {
+            Peer::In => Line { flushed, both: 1, both_flushed: flushed, ..ledger.last },
+            Peer::Out(_) | Peer::Syncing => Line { flushed, ..ledger.last },
+        });
+        println!("MARK flushed {flushed}");
         std::io::stdout().flush().unwrap();
+    }
+}
+
+/// The stream ends; it is committed that the second copy is out; only then writes are answered without it.
+async fn put_out(first: &mut Opened, ledger: &mut Ledger, generation: u64, last: u64) {
+    let lala = ServerName::from("lala");
+    first.volume.disconnect(&lala);
+    while !matches!(first.events.recv().await.unwrap(), VolumeEvent::PeerLost { .. }) {}
+    ledger.write(Line { both: 0, last_to_both: last, ..ledger.last });
+    first.volume.store_step(Generation(generation), &"kiki".into()).await.unwrap();
+    first.volume.set_peer(&lala, PeerMode::Absent).await;
+    println!("MARK out");
+}
+
+fn is_synced(first: &mut Opened) -> bool {
+    match first.events.try_recv() {
+        Ok(VolumeEvent::Synced { .. }) => true,
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => false,
     }
 }
 
