@@ -53,6 +53,8 @@ pub struct Flight {
     begun: bool,
     local: bool,
     legs: Vec<Leg>,
+    /// Who lost its power since it began.
+    pub lost: Vec<Side>,
 }
 
 #[derive(Clone, Debug)]
@@ -428,7 +430,7 @@ impl World {
         }
         let what = if flush { What::Flush(known) } else { What::Write(extent) };
         let legs = vec![Leg::None; sides];
-        path.flights.push(Flight { id, what, begun: false, local: false, legs });
+        path.flights.push(Flight { id, what, begun: false, local: false, legs, lost: Vec::new() });
         self.next += 1;
         true
     }
@@ -604,7 +606,8 @@ impl World {
                 path.activity.leave(extent as u32, extent as u32 + 1);
                 let known = &mut self.known[extent as usize];
                 known.acknowledged = known.acknowledged.max(flight.id);
-                let there = (0..flight.legs.len()).filter(|peer| flight.legs[*peer] == Leg::Done);
+                let done = |peer: &Side| flight.legs[*peer] == Leg::Done && !flight.lost.contains(peer);
+                let there = (0..flight.legs.len()).filter(done);
                 known.holders = there.chain(flight.local.then_some(side)).collect();
                 self.counts.writes += 1;
                 if self.telling {

@@ -425,6 +425,10 @@ impl World {
             self.servers[side].boot += 1;
             self.servers[side].disk.lose_power(&mut self.random);
             self.known.iter_mut().for_each(|known| _ = known.holders.remove(&side));
+            let processes = self.servers.iter_mut().filter_map(|server| server.process.as_mut());
+            for flight in processes.flat_map(|process| &mut process.path.flights) {
+                flight.lost.push(side);
+            }
         }
         true
     }
