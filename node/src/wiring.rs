@@ -12,7 +12,10 @@ use std::{
 };
 
 use tasuki_actors::{NodeHandle, NodeOptions, ports::Clock, ports::Ports};
-use tasuki_core::{config::ClusterConfig, ids::NetworkName};
+use tasuki_core::{
+    config::{ClusterConfig, ClusterSettings},
+    ids::NetworkName,
+};
 use tasuki_storage::votes;
 use tasuki_system::{guard, layout::Layout, scheduling};
 use tokio_util::sync::CancellationToken;
@@ -202,9 +205,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         config,
         node.clone(),
         links,
-        guard.clone(),
-        agent,
-        volumes,
+        Timed { guard: guard.clone(), agent, volumes },
     ));
 
     tokio::select! {
@@ -263,6 +264,22 @@ fn sockets(config: &ClusterConfig, own: &BTreeMap<NetworkName, IpAddr>) -> Vec<S
     sockets
 }
 
+/// What goes by the cluster's times.
+struct Timed {
+    guard: Arc<SystemGuard>,
+    agent: Arc<SystemAgent>,
+    volumes: Arc<SystemVolumes>,
+}
+
+impl Timed {
+    fn set(&self, settings: &ClusterSettings) {
+        let timing = &settings.timing;
+        self.guard.set_times(timing, settings.on_hang);
+        self.agent.set_two_leases(timing.lease * 2);
+        self.volumes.set_times(timing);
+    }
+}
+
 /// Follows the configuration in the registry: times and addresses take effect, and the next start
 /// begins with it.
 async fn follow_config(
@@ -271,9 +288,7 @@ async fn follow_config(
     mut present: ClusterConfig,
     node: NodeHandle,
     links: Arc<HeartbeatPaths>,
-    guard: Arc<SystemGuard>,
-    agent: Arc<SystemAgent>,
-    volumes: Arc<SystemVolumes>,
+    timed: Timed,
 ) {
     let mut registry = node.watch();
     let mut seen = None;
@@ -290,10 +305,7 @@ async fn follow_config(
         }
         let Some(config) = now.config().filter(|config| *config != present) else { continue };
         present = config.clone();
-        let timing = &config.settings.timing;
-        guard.set_times(timing, config.settings.on_hang);
-        agent.set_two_leases(timing.lease * 2);
-        volumes.set_times(timing);
+        timed.set(&config.settings);
         links.configure(&config);
         match &mut bootstrap {
             Bootstrap::Found { config: old } | Bootstrap::Join { config: old, .. } => *old = config,
