@@ -141,13 +141,14 @@ async fn load(mut first: Opened, mut ledger: Ledger, seed: u64, writes: u64) {
         let chance = mixed(seed ^ next << 32);
         let mut answers = std::mem::take(&mut left);
         let room = WINDOW - answers.len() as u64;
-        for number in next..next + 1 + chance % room.min(8) {
+        let end = next + 1 + chance % room.min(8);
+        for number in next..end {
             answers.push(write(&door, seed, number).await);
-            next = number + 1;
         }
+        next = end;
         // It goes while they are under way, and comes back beside others.
         peer = match peer {
-            Peer::In if (chance >> 32) % 24 == 0 => {
+            Peer::In if (chance >> 32).is_multiple_of(24) => {
                 generation += 1;
                 put_out(&mut first, &mut ledger, generation, next - 1).await;
                 Peer::Out(next + 60)
@@ -175,10 +176,11 @@ async fn load(mut first: Opened, mut ledger: Ledger, seed: u64, writes: u64) {
         let flushed = next - 1;
         let (answer, done) = oneshot::channel();
         door.requests.send(Request::Flush { answer }).await.unwrap();
-        for number in next..next + (chance >> 24 & 3) {
+        let end = next + (chance >> 24 & 3);
+        for number in next..end {
             left.push(write(&door, seed, number).await);
-            next = number + 1;
         }
+        next = end;
         done.await.unwrap().unwrap();
         ledger.write(match peer {
             Peer::In => Line { flushed, both: 1, both_flushed: flushed, ..ledger.last },
