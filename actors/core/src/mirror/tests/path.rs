@@ -741,7 +741,7 @@ impl World {
         let sound = self.servers.iter().all(|server| !server.disk.failed && !server.disk.blank);
         let server = &mut self.servers[side];
         let Some(process) = &mut server.process else { return false };
-        if process.path.told_failed || !server.disk.failed && !(all && sound) {
+        if process.path.told_failed || !(server.disk.failed || all && sound) {
             return false;
         }
         server.disk.failed = true;

@@ -42,6 +42,7 @@ mod repeated;
 mod servers;
 mod startup;
 mod versions;
+mod volumes;
 
 /// A registry of kiki, lala and momo with the groups `web` (kiki, lala) and `mail` (lala, kiki),
 /// played by hand.
