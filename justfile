@@ -22,6 +22,11 @@ pictures:
     cargo build -p tasuki
     cargo test -p tasuki-tests --test fault_pictures --test fault_paused -- --nocapture --include-ignored --test-threads=1
 
+# PostgreSQL on a mirrored disk, whose active server loses its power thirty times; a quarter of an hour.
+mirror-postgres:
+    cargo build -p tasuki
+    TASUKI_KILLS=30 cargo test -p tasuki-tests --test mirror_postgres -- --nocapture
+
 # A cluster of three on this machine: `just lab`, then `just lab kill kiki`.
 lab *WORDS:
     cargo run --release -- lab {{WORDS}}

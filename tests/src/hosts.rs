@@ -6,6 +6,7 @@ pub mod budget;
 pub mod calls;
 pub mod cost;
 pub mod fault;
+pub mod mirrored;
 pub mod parted;
 pub mod pictures;
 pub mod round;

@@ -4,6 +4,7 @@ pub mod client;
 pub mod hosts;
 #[cfg(feature = "sim")]
 pub mod invariants;
+pub mod ledger;
 pub mod network;
 pub mod numbers;
 pub mod process;

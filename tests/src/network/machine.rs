@@ -20,6 +20,8 @@ use nix::{
 const INIT: &str = r#"
 exec 3<&0 </dev/null
 if [ -n "$1" ]; then mount --bind "$1" /proc/sys/kernel/random/boot_id || exit 1; fi
+# The devices of mirrored disks have the same names on every machine.
+mkdir -p /dev/tasuki && mount -t tmpfs -o mode=755 none /dev/tasuki || exit 1
 ip link set lo up || exit 1
 echo ready
 cat <&3 >/dev/null &
