@@ -140,7 +140,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, SizeError> {
 pub(crate) fn format_size(bytes: u64) -> String {
     let unit = SIZES[..WRITTEN_SIZES].iter().rev();
     let (unit, factor) =
-        unit.copied().find(|(_, factor)| bytes != 0 && bytes % factor == 0).unwrap_or(("B", 1));
+        unit.copied().find(|(_, factor)| bytes != 0 && bytes.is_multiple_of(*factor)).unwrap_or(("B", 1));
     format!("{} {unit}", bytes / factor)
 }
 
