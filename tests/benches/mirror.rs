@@ -4,6 +4,7 @@
 //! `MIRROR_BENCH_DIR` is where the files are made (a folder on the disk to be measured; `/var/tmp`
 //! otherwise), `MIRROR_BENCH_SECONDS` how long each measurement takes (3). Both servers are threads of this
 //! process, with a TCP connection over loopback between them.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,5 @@
 //! Two servers over the real data path: writing, losing each other, coming back, moving.
+#![allow(clippy::unwrap_used)]
 
 mod path_common;
 

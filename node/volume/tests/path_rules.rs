@@ -1,6 +1,7 @@
 //! One story for each of the mirror's rules that the data path keeps. Each is told twice: with the
 //! rule, when nothing is lost; and without it, when something is. A story in which nothing is lost
 //! without the rule proves nothing.
+#![allow(clippy::unwrap_used)]
 
 mod path_common;
 

@@ -1,6 +1,7 @@
 //! Random walks over the real data path: writes, flushes, cuts, crashes, lost power, moves. After each
 //! opening a block reads as the last answered write or a later one that was not answered; what was
 //! flushed survives the loss of both servers' power; at the end both copies are equal.
+#![allow(clippy::unwrap_used)]
 
 mod path_common;
 

@@ -1,6 +1,6 @@
 //! Two servers with their copies in memory, a cable between them, and the decisions that the mirror's
 //! machine makes, in their shortest form.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
