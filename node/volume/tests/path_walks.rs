@@ -13,7 +13,11 @@ use proptest::{
     strategy::ValueTree,
     test_runner::{Config, TestRunner},
 };
-use tasuki_volume::{block::Door, path::Planted};
+use tasuki_volume::{
+    block::{BlockError, Door},
+    path::Planted,
+};
+use tokio::sync::oneshot;
 
 /// Blocks that are written: some in one region, some in others.
 const BLOCKS: [u64; 5] = [0, 1, 7, 1025, 3000];
@@ -67,6 +71,8 @@ struct Walk {
     primary: usize,
     door: Option<Door>,
     known: BTreeMap<usize, Known>,
+    /// Writes that were begun and not waited for.
+    begun: Vec<oneshot::Receiver<Result<(), BlockError>>>,
     next: u8,
 }
 
@@ -75,7 +81,7 @@ impl Walk {
         let mut pair = Pair::new(planted);
         let door = pair.promote(0).await;
         let known = (0..BLOCKS.len()).map(|at| (at, Known::default())).collect();
-        Self { pair, primary: 0, door: Some(door), known, next: 0 }
+        Self { pair, primary: 0, door: Some(door), known, begun: Vec::new(), next: 0 }
     }
 
     fn door(&self) -> &Door {
@@ -96,7 +102,8 @@ impl Walk {
             }
             Step::Begin(at) => {
                 let value = self.fresh();
-                let _not_waited_for = begin_write(self.door(), BLOCKS[at] * EXTENT, block(value)).await;
+                let begun = begin_write(self.door(), BLOCKS[at] * EXTENT, block(value)).await;
+                self.begun.push(begun);
                 self.known.get_mut(&at).unwrap().since.push((value, false));
             }
             Step::Flush => {
@@ -242,6 +249,10 @@ fn walk(steps: Vec<Step>, planted: Option<Planted>) {
         let mut walk = Walk::new(planted).await;
         for step in steps {
             walk.step(step).await;
+        }
+        // While a write is under way, one copy may have it and the other not yet.
+        for begun in walk.begun.drain(..) {
+            let _answered_or_its_primary_was_killed = begun.await;
         }
         // A flush is answered by a good peer, or after it was put out: then it has to come back first.
         loop {
