@@ -71,6 +71,9 @@ struct Walk {
     primary: usize,
     door: Option<Door>,
     known: BTreeMap<usize, Known>,
+    /// The peer lost its power, and perhaps nobody noticed: when the primary fails too, only what was
+    /// flushed is promised.
+    doubt: bool,
     /// Writes that were begun and not waited for.
     begun: Vec<oneshot::Receiver<Result<(), BlockError>>>,
     next: u8,
@@ -81,11 +84,21 @@ impl Walk {
         let mut pair = Pair::new(planted);
         let door = pair.promote(0).await;
         let known = (0..BLOCKS.len()).map(|at| (at, Known::default())).collect();
-        Self { pair, primary: 0, door: Some(door), known, begun: Vec::new(), next: 0 }
+        Self { pair, primary: 0, door: Some(door), known, doubt: false, begun: Vec::new(), next: 0 }
     }
 
     fn door(&self) -> &Door {
         self.door.as_ref().unwrap()
+    }
+
+    fn doing(&self, what: &str) {
+        let said = |number: usize| {
+            let up = self.pair.hosts[number].up.as_ref();
+            up.map(|up| up.said.borrow().iter().rev().take(4).cloned().collect::<Vec<_>>())
+        };
+        let facts = self.pair.facts.lock().unwrap();
+        let text = format!("{what} with {} primary; {facts:?}; {:?}; {:?}", self.primary, said(0), said(1));
+        *path_common::DOING.lock().unwrap() = text;
     }
 
     fn fresh(&mut self) -> u8 {
@@ -94,6 +107,7 @@ impl Walk {
     }
 
     async fn step(&mut self, step: Step) {
+        self.doing(&format!("{step:?}"));
         match step {
             Step::Write(at) => {
                 let value = self.fresh();
@@ -139,6 +153,12 @@ impl Walk {
             Step::PeerPower(seed) => {
                 let peer = 1 - self.primary;
                 self.pair.power(peer, chance(seed)).await;
+                if seed % 2 == 0 {
+                    // The primary notices before anything else happens.
+                    self.pair.facts_are(|facts| !facts.good.contains(&peer)).await;
+                } else {
+                    self.doubt = true;
+                }
                 self.boot(peer);
             }
             Step::AllPower(seed) => {
@@ -185,6 +205,7 @@ impl Walk {
 
     /// Opens, reads every block, and remembers what was seen: it must not change by itself.
     async fn open(&mut self, number: usize, power: bool) {
+        let power = std::mem::take(&mut self.doubt) || power;
         self.door = Some(self.pair.promote(number).await);
         self.primary = number;
         for at in 0..BLOCKS.len() {

@@ -427,6 +427,7 @@ impl Driver {
         }
     }
 
+    #[allow(clippy::collapsible_match)] // a guard that waits would hide what it does
     async fn on(&self, event: VolumeEvent) {
         let other = 1 - self.me;
         let peer = name(other);
@@ -514,9 +515,15 @@ pub fn block(value: u8) -> Vec<u8> {
     vec![value; EXTENT as usize]
 }
 
+/// What a test is doing, for the message when it does not come to an end.
+pub static DOING: Mutex<String> = Mutex::new(String::new());
+
 pub fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), test).await.expect("it does not come to an end")
+        match tokio::time::timeout(Duration::from_secs(60), test).await {
+            Ok(result) => result,
+            Err(_) => panic!("it does not come to an end: {}", DOING.lock().unwrap()),
+        }
     })
 }

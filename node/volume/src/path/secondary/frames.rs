@@ -26,6 +26,8 @@ use crate::path::{
 const TOGETHER: usize = 128;
 /// Spans in one frame.
 const SPANS: usize = 4096;
+/// Why a session ends that is ended.
+const OVER: &str = "a newer stream has begun, or the volume is closed";
 
 /// What other tasks have done for the session.
 enum Job {
@@ -106,12 +108,18 @@ impl Gate {
         };
         session.say(Body::Welcome(welcome), Bytes::new());
         let ending = loop {
-            if let Err(ended) = session.send().await {
+            // A primary that stands still takes no answers: a newer one must not wait for it.
+            let sent = tokio::select! {
+                biased;
+                () = stop.notified() => Err(StreamEnded(OVER.to_owned())),
+                sent = session.send() => sent,
+            };
+            if let Err(ended) = sent {
                 break Ending::Stream(ended);
             }
             let step = tokio::select! {
                 biased;
-                () = stop.notified() => break Ending::Stream(StreamEnded("a newer epoch has begun".to_owned())),
+                () = stop.notified() => break Ending::Stream(StreamEnded(OVER.to_owned())),
                 Some(job) = done.recv() => session.job(job),
                 packet = source.next() => match packet {
                     Ok(packet) => session.take(packet, &mut *source).await,
@@ -127,7 +135,10 @@ impl Gate {
             Ending::Disk(why) => {
                 self.shared.status().disk_failed = Some(why.why.clone());
                 session.say(Body::Failed(why.why.clone()), Bytes::new());
-                let _it_may_be_gone = session.send().await;
+                tokio::select! {
+                    () = stop.notified() => {}
+                    _it_may_be_gone = session.send() => {}
+                }
                 StreamEnded(format!("the disk failed: {}", why.why))
             }
         }
