@@ -35,7 +35,11 @@ owner() { docker exec "tasuki-$1" tasuki group status database --json | sed -n '
 runs_on() { [ "$(owner "$1")" = "$2" ]; }
 online() { docker exec "tasuki-$1" tasuki group status database | grep -q '^database  *Online '; }
 up() { docker exec "tasuki-$1" tasuki cluster status | grep -Eq "^$2 +up "; }
-in_step() { ! docker exec "tasuki-$1" tasuki mirror status --json | grep -Eq '"disk": *"(Inconsistent|Outdated|Failed|Diskless)"' && [ "$(docker exec "tasuki-$1" tasuki mirror status --json | grep -Eco '"disk": *"UpToDate"')" -ge 2 ]; }
+in_step() {
+    local disks
+    disks="$(docker exec "tasuki-$1" tasuki mirror status --json | grep -Eo '"disk": *"[A-Za-z]*"' | sed 's/.*"\([A-Za-z]*\)"$/\1/' | sort | uniq -c)"
+    [ "$(echo $disks)" = "2 UpToDate" ]
+}
 written() { heard | sed -n 's/.* \([0-9][0-9]*\) rows.*/\1/p' | tail -n 1; }
 goes_on() { [ "$(written)" -gt "$1" ]; }
 

@@ -1,5 +1,7 @@
 //! What several servers say of one disk, as one answer.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use tasuki_core::config::MirrorDiskConfig;

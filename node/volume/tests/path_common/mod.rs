@@ -346,12 +346,21 @@ impl Pair {
     pub async fn demote(&mut self, number: usize) {
         let up = self.hosts[number].up.as_mut().unwrap();
         drop(up.door.take());
+        doing("quiet");
+        let watched = up.volume.clone();
+        let watch = SERVING.spawn(async move {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            doing(&format!("{:?}", watched.view()));
+        });
         up.volume.quiet().await.unwrap();
+        doing("let go");
         // Peers that are let go are not lost.
         if let Some(driver) = up.driver.take() {
             driver.abort();
         }
         up.volume.become_secondary().await.unwrap();
+        watch.abort();
+        doing("demoted");
     }
 
     /// Waits until both copies are good.
@@ -517,6 +526,10 @@ pub fn block(value: u8) -> Vec<u8> {
 
 /// What a test is doing, for the message when it does not come to an end.
 pub static DOING: Mutex<String> = Mutex::new(String::new());
+
+pub fn doing(what: &str) {
+    DOING.lock().unwrap().push_str(&format!("; {what}"));
+}
 
 pub fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
