@@ -37,8 +37,8 @@ online() { docker exec "tasuki-$1" tasuki group status database | grep -q '^data
 up() { docker exec "tasuki-$1" tasuki cluster status | grep -Eq "^$2 +up "; }
 in_step() {
     local disks
-    disks="$(docker exec "tasuki-$1" tasuki mirror status --json | grep -Eo '"disk": *"[A-Za-z]*"' | sed 's/.*"\([A-Za-z]*\)"$/\1/' | sort | uniq -c)"
-    [ "$(echo $disks)" = "2 UpToDate" ]
+    disks="$(docker exec "tasuki-$1" tasuki mirror status --json | grep -Eo '"disk": *"[a-z_]*"' | sed 's/.*"\([a-z_]*\)"$/\1/' | sort | uniq -c)"
+    [ "$(echo $disks)" = "2 up_to_date" ]
 }
 written() { heard | sed -n 's/.* \([0-9][0-9]*\) rows.*/\1/p' | tail -n 1; }
 goes_on() { [ "$(written)" -gt "$1" ]; }
