@@ -208,8 +208,8 @@ impl Walk {
         let power = std::mem::take(&mut self.doubt) || power;
         self.door = Some(self.pair.promote(number).await);
         self.primary = number;
-        for (at, block) in BLOCKS.iter().enumerate() {
-            let bytes = read(self.door(), block * EXTENT, EXTENT as u32).await.unwrap();
+        for (at, place) in BLOCKS.iter().enumerate() {
+            let bytes = read(self.door(), place * EXTENT, EXTENT as u32).await.unwrap();
             let seen = bytes[0];
             // In memory, a sector of the lost power may be torn; a client that never flushed may see that.
             let torn = bytes.iter().any(|byte| *byte != seen);

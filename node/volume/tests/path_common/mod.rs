@@ -347,11 +347,6 @@ impl Pair {
         let up = self.hosts[number].up.as_mut().unwrap();
         drop(up.door.take());
         doing("quiet");
-        let watched = up.volume.clone();
-        let watch = SERVING.spawn(async move {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            doing(&format!("{:?}", watched.view()));
-        });
         up.volume.quiet().await.unwrap();
         doing("let go");
         // Peers that are let go are not lost.
@@ -359,7 +354,6 @@ impl Pair {
             driver.abort();
         }
         up.volume.become_secondary().await.unwrap();
-        watch.abort();
         doing("demoted");
     }
 

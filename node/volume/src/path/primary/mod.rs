@@ -142,7 +142,8 @@ impl Engine {
     /// It is no primary any more: peers are let go, maps and log are durable.
     pub async fn end(self: &Rc<Self>) -> Result<(), DiskError> {
         if self.primary.get().is_some() {
-            self.quiet().await;
+            // What waits for a required peer that is let go already is answered with an error below.
+            self.until(|| self.under_way.get() == 0 || !self.is_open()).await;
             // Also what nobody asked to be flushed: the copies are equal then, and the log can be empty.
             // What a required peer that is let go already has not flushed is in its map; a flush would
             // wait for it.
