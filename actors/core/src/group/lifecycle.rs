@@ -219,7 +219,15 @@ impl Lifecycle {
             }
             Event::Reset => {
                 self.reset();
-                return Vec::new();
+                // An operator has looked at what did not stop: it is tried once more.
+                if self.phase != Phase::Down || self.failed.take().is_none() {
+                    return Vec::new();
+                }
+                for resource in self.resources.values_mut() {
+                    if resource.state == ResourceState::OfflineFailure {
+                        resource.state = ResourceState::Unknown;
+                    }
+                }
             }
             Event::StopFailed(name, why) if self.is(&name, ResourceState::OfflinePending) => {
                 self.stop_failed(&name, why, now, &mut actions);

@@ -655,6 +655,23 @@ fn a_reset_gives_all_retries_and_restarts_back() {
     );
 }
 
+#[test]
+fn what_did_not_stop_is_tried_again_when_an_operator_resets_the_group() {
+    let mut group = group();
+    play(
+        &mut group,
+        &[
+            (begin(&["ip", "db", "watch"]), "report"),
+            (Event::Release, "stop watch, report"),
+            (Event::StopFailed("watch".into(), "exit code 1".into()), "report"),
+            (Event::Reset, "stop watch, report"),
+            (stopped("watch"), "stop db, report"),
+            (stopped("db"), "stop ip, report"),
+            (stopped("ip"), "report, released"),
+        ],
+    );
+}
+
 /// Address `ip`, disk `md` with one retry, and program `db` on it.
 fn group_with_a_disk() -> Lifecycle {
     let disk = crate::config::MirrorDiskConfig::of("/dev/sdb2".into(), "/dev/sdb1".into());
