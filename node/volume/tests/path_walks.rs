@@ -5,7 +5,7 @@
 
 mod path_common;
 
-use std::{collections::BTreeMap, thread};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use path_common::{EXTENT, Pair, begin_write, block, flush, read, run, write};
 use proptest::{
@@ -101,6 +101,24 @@ impl Walk {
         *path_common::DOING.lock().unwrap() = text;
     }
 
+    /// Long after a write has begun, that it still waits is strange.
+    fn look_later(&self) {
+        let volumes: Vec<_> = self
+            .pair
+            .hosts
+            .iter()
+            .filter_map(|host| host.up.as_ref().map(|up| Arc::downgrade(&up.volume)))
+            .collect();
+        let said = self.pair.up(self.primary).said.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            let views: Vec<_> =
+                volumes.iter().filter_map(|volume| volume.upgrade()).map(|volume| volume.view()).collect();
+            let said: Vec<_> = said.borrow().iter().rev().take(3).cloned().collect();
+            path_common::doing(&format!("{views:?} {said:?}"));
+        });
+    }
+
     fn fresh(&mut self) -> u8 {
         self.next = self.next.checked_add(1).unwrap_or(1);
         self.next
@@ -111,6 +129,7 @@ impl Walk {
         match step {
             Step::Write(at) => {
                 let value = self.fresh();
+                self.look_later();
                 write(self.door(), BLOCKS[at] * EXTENT, block(value)).await.unwrap();
                 self.known.get_mut(&at).unwrap().since.push((value, true));
             }

@@ -140,16 +140,18 @@ impl DirtyMap {
         (found < self.extents).then_some(found)
     }
 
-    /// The pages with bits that are set here and perhaps not on the disk.
+    /// The pages with bits that are set here and perhaps not on the disk; also those whose writing
+    /// nobody saw the end of.
     #[must_use]
     pub fn pages_set(&self) -> Vec<u32> {
-        self.set.iter().copied().collect()
+        self.set.union(&self.keeping).copied().collect()
     }
 
     /// All pages that differ from what is on the disk.
     #[must_use]
     pub fn pages_changed(&self) -> Vec<u32> {
-        self.set.union(&self.cleared).copied().collect()
+        let set: BTreeSet<u32> = self.set.union(&self.keeping).copied().collect();
+        set.union(&self.cleared).copied().collect()
     }
 
     /// Whether every bit of these extents that is set is on the disk too.

@@ -223,7 +223,7 @@ impl Copy {
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn begin_primary(&self, epoch: Epoch) -> Result<(), DiskError> {
+    pub async fn begin_primary(self: &Arc<Self>, epoch: Epoch) -> Result<(), DiskError> {
         self.flush().await?;
         self.keep_maps(false).await?;
         let _one_at_a_time = self.logging.lock().await;
@@ -243,7 +243,7 @@ impl Copy {
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn end_primary(&self) -> Result<(), DiskError> {
+    pub async fn end_primary(self: &Arc<Self>) -> Result<(), DiskError> {
         self.flush().await?;
         self.keep_maps(true).await?;
         let _one_at_a_time = self.logging.lock().await;
@@ -263,7 +263,7 @@ impl Copy {
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn in_step(&self, peer: &ServerName, history: History) -> Result<(), DiskError> {
+    pub async fn in_step(self: &Arc<Self>, peer: &ServerName, history: History) -> Result<(), DiskError> {
         self.flush().await?;
         {
             let mut journal = self.journal();
@@ -333,7 +333,14 @@ impl Copy {
     ///
     /// # Errors
     /// When the management area fails.
-    pub async fn keep_maps(&self, all: bool) -> Result<(), DiskError> {
+    pub async fn keep_maps(self: &Arc<Self>, all: bool) -> Result<(), DiskError> {
+        // In a task of its own: who waits may go away, but a writing that has begun is seen to its end
+        // before the next one begins.
+        let copy = self.clone();
+        tokio::spawn(async move { copy.keep_maps_here(all).await }).await?
+    }
+
+    async fn keep_maps_here(&self, all: bool) -> Result<(), DiskError> {
         let _one_at_a_time = self.mapping.lock().await;
         let legs = self.journal().legs.len();
         for slot in 0..legs {

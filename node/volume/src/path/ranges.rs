@@ -48,6 +48,7 @@ impl Ranges {
     #[must_use]
     pub fn try_hold(&self, start: u64, end: u64) -> Option<Held> {
         let mut inner = self.0.borrow_mut();
+        inner.waiting.retain(|(_, _, waits)| !waits.is_closed());
         let passes = inner.waiting.iter().any(|(from, to, _)| *from < end && start < *to);
         if passes || !inner.is_free(start, end) {
             return None;
@@ -61,6 +62,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut inner = self.ranges.0.borrow_mut();
         inner.held.remove(&self.start);
+        inner.waiting.retain(|(_, _, waits)| !waits.is_closed());
         let mut given = Vec::new();
         let mut at = 0;
         while at < inner.waiting.len() {

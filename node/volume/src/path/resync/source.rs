@@ -187,7 +187,13 @@ impl Engine {
         let mut under_way = FuturesUnordered::new();
         let mut began = Instant::now();
         loop {
-            self.rest(slot).await;
+            if self.rests(slot) {
+                // Nothing is held while it rests: writes go on everywhere.
+                while let Some(run) = under_way.next().await {
+                    copied.push(run?);
+                }
+                self.rest(slot).await;
+            }
             let next = self.next_run(slot, from, most);
             if let Some((first, end)) = next {
                 from = end;
@@ -238,6 +244,10 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    fn rests(&self, slot: usize) -> bool {
+        self.peers.borrow().get(slot).is_some_and(|peer| peer.resting.rests.get())
     }
 
     async fn rest(&self, slot: usize) {

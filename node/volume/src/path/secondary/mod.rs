@@ -79,7 +79,12 @@ impl Reception {
             volumes.get(&hello.volume).and_then(Weak::upgrade)
         };
         match volume {
-            Some(volume) => volume.accept(hello, duplex).await,
+            // In a task of its own: what a primary has sent is finished or dropped in order, also when
+            // whoever carries the stream goes away in the middle (R31).
+            Some(volume) => {
+                let serving = tokio::spawn(async move { volume.accept(hello, duplex).await });
+                serving.await.unwrap_or_else(|why| StreamEnded(why.to_string()))
+            }
             None => {
                 let why = Unwelcome::NoVolume(hello.volume.clone());
                 refuse(&mut duplex, epoch, why).await
