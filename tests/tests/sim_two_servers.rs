@@ -118,7 +118,16 @@ async fn two(tie_break: TieBreak) -> Twin {
     until_voters(&twin, &["kiki", "lala"], has_record).await;
     // R19: what has no memory breaks a tie only once entries went to and fro under these two.
     propose(&twin, &lala(), token("to and fro")).await;
-    tokio::time::sleep(DETECT / 5).await; // some beats of Raft, so that the follower knows it too
+    // The follower knows it too, and what was committed of the record.
+    let applied = |server: &ServerName| twin.node(server).map(|node| node.status().raft.applied);
+    let noted = |server: &ServerName| {
+        let note = twin.node(server).and_then(|node| node.state().tie_break.clone());
+        !has_record || note.is_some_and(|note| note.value.made)
+    };
+    until("both have applied all of it", || {
+        applied(&kiki()) == applied(&lala()) && noted(&kiki()) && noted(&lala())
+    })
+    .await;
     twin
 }
 
