@@ -313,7 +313,9 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         Refusal::OtherLineage(_) | Refusal::AlreadyInitialised => {
             "this is another cluster than the one meant; check --data or --address"
         }
-        Refusal::NoSuchVolume(_) => "`tasuki mirror status` shows the volumes; start its group once to make it",
+        Refusal::NoSuchVolume(_) => {
+            "`tasuki mirror status` shows the volumes; start its group once to make it"
+        }
         Refusal::VolumeKnown(_) => "nothing to do; `tasuki mirror status` shows it",
         Refusal::NotGood { .. } => "`tasuki mirror status` says which copies are good; let the resync end",
         Refusal::LastGood(_) => "bring another copy up to date first",

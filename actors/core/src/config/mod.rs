@@ -35,8 +35,8 @@ pub use definition::{Cardinality, InstanceOf, PlacementPolicy, ResourceDefinitio
 pub use dependency::{Named, StartDependency, StartKind, StopDependency};
 pub use fencing::{FenceConfig, FenceKind, HIDDEN, is_secret};
 pub use mirror::{
-    Compression, DeviceBackend, InitialCopy, MIRROR_PORT, MirrorAreas, MirrorDiskConfig, OnDiskFailure, mirror_disks,
-    mirror_monitors,
+    Compression, DeviceBackend, InitialCopy, MIRROR_PORT, MirrorAreas, MirrorDiskConfig, OnDiskFailure,
+    mirror_disks, mirror_monitors,
 };
 pub use monitor::{MonitorConfig, MonitorKind, MonitorTiming, RecoveryConfig, RecoveryTarget};
 pub use pool::PoolConfig;

@@ -342,7 +342,8 @@ impl TypeTree {
     #[must_use]
     pub fn presets(&self, type_name: &TypeName) -> BTreeMap<String, Value> {
         let ancestry = self.ancestry(type_name);
-        let changed = self.own_names(&ancestry).filter(|name| built_in::attribute_on(name, &ancestry).is_some());
+        let changed =
+            self.own_names(&ancestry).filter(|name| built_in::attribute_on(name, &ancestry).is_some());
         let attributes = changed.filter_map(|name| self.inherited(&ancestry, name));
         attributes.filter_map(|attribute| Some((attribute.name, attribute.default?))).collect()
     }
@@ -376,8 +377,10 @@ impl TypeTree {
             given.iter().filter_map(|(name, value)| self.check_value(type_name, name, value).err()).collect();
         let mut values = BTreeMap::new();
         let ancestry = self.ancestry(type_name);
-        let own: BTreeSet<&str> =
-            self.own_names(&ancestry).filter(|name| built_in::attribute_on(name, &ancestry).is_none()).collect();
+        let own: BTreeSet<&str> = self
+            .own_names(&ancestry)
+            .filter(|name| built_in::attribute_on(name, &ancestry).is_none())
+            .collect();
         for attribute in own.into_iter().filter_map(|name| self.inherited(&ancestry, name)) {
             match given.get(&attribute.name).or(attribute.default.as_ref()) {
                 Some(value) => {

@@ -65,9 +65,11 @@ enum Shape {
 fn shape(kind: Kind, tree: &TypeTree, type_name: &str, key: &str) -> Shape {
     let (table, entry) = key.split_once('.').unwrap_or((key, ""));
     match (kind, table, entry) {
-        (_, "on_start_failure" | "on_stop_failure" | "recovery" | "environment" | "per_server" | "resync", "") => {
-            Shape::Table
-        }
+        (
+            _,
+            "on_start_failure" | "on_stop_failure" | "recovery" | "environment" | "per_server" | "resync",
+            "",
+        ) => Shape::Table,
         (_, "on_start_failure" | "on_stop_failure" | "recovery", "retries" | "restarts" | "failovers") => {
             Shape::Integer
         }

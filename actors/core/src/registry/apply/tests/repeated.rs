@@ -20,7 +20,11 @@ fn r13_a_repeated_proposal_changes_once_and_is_answered_as_the_first_time() {
     let first = apply(&mut play.state, &stop);
     assert!(matches!(first, Reply::Applied { .. }), "{first:?}");
     let done = play.state.clone();
-    assert_eq!(apply(&mut play.state, &stop), first, "what it read has moved on, and it is done all the same");
+    assert_eq!(
+        apply(&mut play.state, &stop),
+        first,
+        "what it read has moved on, and it is done all the same"
+    );
     assert_eq!(play.state, done);
     // Without its name it is another one, which comes too late.
     let unnamed = Proposal { id: None, ..stop };
