@@ -319,7 +319,13 @@ fn many_writers_side_by_side_find_what_they_wrote() {
         Command::new("fio")
             .args(["--name=check", "--rw=randwrite", "--bs=4k-128k", "--blocksize_unaligned=0", "--size=64m"])
             .args(["--ioengine=libaio", "--iodepth=32", "--direct=1", "--verify=crc32c", "--verify_fatal=1"])
-            .args(["--fsync=64", "--allow_file_create=0", "--blockalign=4k"])
+            .args([
+                "--fsync=64",
+                "--allow_file_create=0",
+                "--serialize_overlap=1", // what overlaps in flight has no order to look for
+                "--verify_state_save=0",
+                "--blockalign=4k",
+            ])
             .arg(format!("--filename={}", bench.device().node().display())),
     );
     assert!(bench.memory.counts.longest.load(SeqCst) >= 64 * 1024, "long writes stay whole");
