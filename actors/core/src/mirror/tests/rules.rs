@@ -23,14 +23,14 @@ macro_rules! rule {
     };
     ($name:ident, $rule:literal, rare lapse $lapse:ident, $sides:literal) => {
         #[test]
-        #[ignore = "rare: it takes more walks than the gate has time for"]
+        #[ignore = "not noticed in the walks that the gate has time for; whether more would is not known"]
         fn $name() {
             is_noticed($rule, Some(Lapse::$lapse), None, $sides);
         }
     };
     ($name:ident, $rule:literal, rare gap $gap:ident, $sides:literal) => {
         #[test]
-        #[ignore = "rare: it takes more walks than the gate has time for"]
+        #[ignore = "not noticed in the walks that the gate has time for; whether more would is not known"]
         fn $name() {
             is_noticed($rule, None, Some(Gap::$gap), $sides);
         }
