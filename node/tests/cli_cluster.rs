@@ -312,7 +312,7 @@ async fn remote_callers_have_the_role_of_their_certificate() {
     assert!(admin.status.success(), "{}", err(&admin));
 
     let viewers = tempfile::tempdir().unwrap();
-    let viewer = identity.issue_operator("mei", Role::Viewer).unwrap();
+    let viewer = identity.issue_operator("mei", Role::Viewer, Duration::from_secs(3600)).unwrap().0;
     write_credentials(viewers.path(), "mei", identity.ca_pem(), &viewer);
     assert!(remote(viewers.path(), &["group", "status"]).await.unwrap().status.success());
     let denied = remote(viewers.path(), &["group", "start", "web"]).await.unwrap();
@@ -327,10 +327,47 @@ async fn remote_callers_have_the_role_of_their_certificate() {
     let foreign_data = tempfile::tempdir().unwrap();
     let foreign = create_cluster(foreign_data.path(), "other", &"kiki".into(), &[]).unwrap();
     let foreigner = tempfile::tempdir().unwrap();
-    let admin = foreign.issue_operator("mei", Role::Admin).unwrap();
+    let admin = foreign.issue_operator("mei", Role::Admin, Duration::from_secs(3600)).unwrap().0;
     write_credentials(foreigner.path(), "admin", identity.ca_pem(), &admin);
     let refused = remote(foreigner.path(), &["cluster", "status"]).await.unwrap();
     assert!(!refused.status.success(), "{}", out(&refused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_made_on_a_server_is_all_that_somebody_elsewhere_needs() {
+    let (data, address, _identity, _stop) = founder().await;
+    let address = address.to_string();
+    let made = |name: &'static str, role: &'static str| {
+        let folder = data.path().join("for").join(name);
+        let words = ["cluster", "certificate", name, "--role", role, "--out", folder.to_str().unwrap()];
+        let mut command = tasuki(&words);
+        command.arg("--json").arg("--data").arg(data.path());
+        let output = command.output().unwrap();
+        (folder, output)
+    };
+    let remote = |folder: &Path, arguments: &[&str]| {
+        let mut command = tasuki(arguments);
+        command.args(["--address", &address, "--identity"]).arg(folder);
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+    let (viewer, said) = made("mei", "viewer");
+    assert!(said.status.success(), "{}", err(&said));
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((said["name"].as_str(), said["role"].as_str()), (Some("mei"), Some("viewer")));
+    assert!(remote(&viewer, &["group", "status"]).await.unwrap().status.success());
+    let denied = remote(&viewer, &["group", "stop", "web"]).await.unwrap();
+    assert_eq!((denied.status.code(), err(&denied).contains("mei is viewer")), (Some(6), true));
+    let (operator, _) = made("aoi", "operator");
+    let suspended = remote(&operator, &["cluster", "suspend"]).await.unwrap();
+    assert!(suspended.status.success(), "{}", err(&suspended));
+    let denied = remote(&operator, &["cluster", "token"]).await.unwrap();
+    assert_eq!((denied.status.code(), err(&denied).contains("TSK-1630")), (Some(6), true));
+    let (_, again) = made("aoi", "admin");
+    assert_eq!((again.status.code(), err(&again).contains("TSK-1120")), (Some(4), true), "{}", err(&again));
+    let missing =
+        tasuki(&["cluster", "certificate", "x", "--role", "viewer", "--out", "x", "--data", "/nowhere"]);
+    let missing = { missing }.output().unwrap();
+    assert_eq!((missing.status.code(), err(&missing).contains("TSK-1102")), (Some(3), true));
 }
 
 fn write_credentials(folder: &Path, name: &str, ca_pem: &str, credentials: &identity::Credentials) {

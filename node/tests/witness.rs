@@ -224,7 +224,7 @@ async fn r24_strangers_are_refused_with_the_reason() {
     assert!(why.contains("certificate is of another cluster") && why.contains("TSK-1111"), "{why}");
 
     // A person of the right cluster, and somebody without a certificate.
-    let person = pair.kiki.issue_operator("aoi", Role::Admin).unwrap();
+    let person = pair.kiki.issue_operator("aoi", Role::Admin, Duration::from_secs(3600)).unwrap().0;
     let status = call(&pair, &person, pair.kiki.lineage().as_str()).await;
     assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
     assert!(status.message().contains("only servers"), "{status}");

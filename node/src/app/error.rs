@@ -280,6 +280,8 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         Refusal::FenceFirst(_) => "TSK-1734",
         Refusal::StillFenced(_) => "TSK-1735",
         Refusal::RunsNoGroups(_) => "TSK-1750",
+        Refusal::NotYet { .. } => "TSK-1840",
+        Refusal::TooOld { .. } => "TSK-1841",
         Refusal::NoSuchVolume(_) => "TSK-1800",
         Refusal::VolumeKnown(_) => "TSK-1801",
         Refusal::NotGood { .. } => "TSK-1802",
@@ -337,6 +339,10 @@ fn refusal_remedy(refusal: &Refusal) -> &'static str {
         Refusal::StillFenced(_) => {
             "it is let in by itself once it runs; `tasuki fence status` says what is missing"
         }
+        Refusal::NotYet { .. } => {
+            "bring every server and witness to this version; `tasuki cluster status` names those that are missing"
+        }
+        Refusal::TooOld { .. } => "start the newer version there again",
         Refusal::RunsNoGroups(_) => "end its node, and run `tasuki witness` there instead",
         Refusal::Token(_) => "make a new token with `tasuki cluster token` on a member",
     }
@@ -355,7 +361,10 @@ impl From<RegistryError> for AppError {
 impl From<IdentityError> for AppError {
     fn from(error: IdentityError) -> Self {
         let exit = match &error {
-            IdentityError::Exists { .. } | IdentityError::Another { .. } => Exit::Refused,
+            IdentityError::Exists { .. }
+            | IdentityError::Another { .. }
+            | IdentityError::NoAuthority
+            | IdentityError::NotEmpty { .. } => Exit::Refused,
             IdentityError::Missing { .. } => Exit::NotFound,
             IdentityError::TokenForm(_) | IdentityError::Name { .. } => Exit::Usage,
             IdentityError::NoAnswer { .. } => Exit::Unreachable,

@@ -29,6 +29,7 @@ pub const INTENTIONS: &[Intention] = &[
     offline("cluster init", "makes the cluster that a node would answer for"),
     both("Join/Join", "cluster join"),
     both("Cluster/IssueToken", "cluster token"),
+    offline("cluster certificate", "signs with the authority's key, which a node hands to nobody"),
     both("Cluster/Status", "cluster status"),
     both("Cluster/Suspend", "cluster suspend"),
     both("Cluster/Resume", "cluster resume"),

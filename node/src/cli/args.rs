@@ -8,11 +8,13 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod certificate;
 mod engine;
 mod mirror;
 mod vote;
 
 pub use self::{
+    certificate::{CertificateArgs, RoleArg},
     engine::{
         Attributes, Editing, Form, NewAttribute, PoolArgs, PoolVerb, ResourceVerb, SomeAttributes, TypeVerb,
     },
@@ -294,6 +296,8 @@ pub enum ClusterVerb {
         #[arg(long, value_name = "SPAN", value_parser = span, default_value = "1h")]
         expires: Duration,
     },
+    /// Make a certificate with which somebody elsewhere may call the cluster (on a server; needs no node)
+    Certificate(CertificateArgs),
     /// Servers with their paths, groups with where they run, and whether one more loss is survived
     Status,
     /// Let groups run on unwatched: nothing is started, stopped or moved by itself

@@ -1,4 +1,4 @@
-//! `tasuki cluster init | join | token | status | suspend | resume | shutdown | tree`
+//! `tasuki cluster init | join | token | certificate | status | suspend | resume | shutdown | tree`
 
 use std::{
     net::SocketAddr,
@@ -41,6 +41,7 @@ pub(super) async fn perform(context: &Context, verb: ClusterVerb) -> Result<(), 
             join(context, &member, &token, ServerName::new(server)).await
         }
         ClusterVerb::Token { server, expires } => token(context, server, expires).await,
+        ClusterVerb::Certificate(arguments) => super::certificate::perform(context, &arguments),
         ClusterVerb::Status => status(context).await,
         ClusterVerb::Suspend => {
             let accepted = client(context).await?.suspend(wire::SuspendRequest {}).await.map_err(answered)?;

@@ -4,6 +4,7 @@
 //! same functions that the node runs.
 
 pub mod args;
+mod certificate;
 mod cluster;
 mod completion;
 mod config;

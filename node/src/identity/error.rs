@@ -91,6 +91,15 @@ pub enum IdentityError {
     /// A certificate of the right cluster, but not of a server.
     #[error("only servers of the cluster may make this call; {0} is not one")]
     NotAServer(String),
+    /// A witness is asked to sign.
+    #[error("this member is a witness: it does not hold the authority's key and cannot sign certificates")]
+    NoAuthority,
+    /// What is handed out wants a folder of its own.
+    #[error("{} is not an empty folder", place.display())]
+    NotEmpty {
+        /// The folder.
+        place: PathBuf,
+    },
     /// The library that makes certificates refused.
     #[error("cannot make a key or certificate: {0}")]
     Crypto(String),
@@ -115,6 +124,8 @@ impl IdentityError {
             Self::NotAServer(_) => "TSK-1112",
             Self::Files { .. } => "TSK-1114",
             Self::Crypto(_) => "TSK-1115",
+            Self::NoAuthority => "TSK-1119",
+            Self::NotEmpty { .. } => "TSK-1120",
         }
     }
 
@@ -172,6 +183,10 @@ impl IdentityError {
                     .into()
             }
             Self::NotAServer(_) => "Use the service that is meant for operators.".into(),
+            Self::NoAuthority => "Run it on a server of the cluster.".into(),
+            Self::NotEmpty { .. } => {
+                "Name a folder that does not exist yet: each certificate has its own, with `ca.pem` in it.".into()
+            }
             Self::Crypto(_) => "Report it with this text: it should not happen.".into(),
         }
     }

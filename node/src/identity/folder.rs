@@ -70,6 +70,21 @@ impl Folder {
         }
     }
 
+    /// A new folder for what is handed out.
+    pub fn empty(place: &Path) -> Result<Self, IdentityError> {
+        let files = |source| IdentityError::Files { place: place.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(files)?;
+        if fs::read_dir(place).map_err(files)?.next().is_some() {
+            return Err(IdentityError::NotEmpty { place: place.to_owned() });
+        }
+        Ok(Self { place: place.to_owned() })
+    }
+
+    /// Writes the authority's certificate, for whoever has to recognise a server.
+    pub fn write_authority(&self, ca_pem: &str) -> Result<(), IdentityError> {
+        self.write(CA_PEM, ca_pem.as_bytes())
+    }
+
     /// The folder of an identity that exists.
     pub fn open(data: &Path) -> Result<Self, IdentityError> {
         let place = identity_folder(data);

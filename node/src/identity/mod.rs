@@ -15,6 +15,8 @@
 //! what its holder is (`kiki.server.tasuki`, `aoi.admin.operator.tasuki`), and of which registry
 //! (`<lineage>.lineage.tasuki`). The lineage stands in the organisation field too, for people.
 //!
+//! Further people get theirs from `tasuki cluster certificate`, in folders of their own: they end.
+//!
 //! Certificates of servers do not expire: a cluster that stops on a date that nobody remembers is
 //! no high availability, and taking a server out is a change of the registry, not of a calendar.
 
@@ -22,16 +24,20 @@ mod authority;
 mod caller;
 mod error;
 mod folder;
+mod hand_out;
 mod pki;
 mod signing;
 mod tls;
 mod token;
 mod welcome;
 
-use std::{fmt, net::IpAddr, path::Path};
+use std::{fmt, net::IpAddr, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tasuki_core::ids::{Incarnation, Lineage, RaftId, ServerName};
+use tasuki_core::{
+    ids::{Incarnation, Lineage, RaftId, ServerName},
+    time::WallTime,
+};
 
 pub use self::{
     authority::{Authority, verify_authority},
@@ -182,12 +188,21 @@ impl Identity {
         Token::create(&self.pki.fingerprint)
     }
 
-    /// A certificate for a person: what they may do is written in it. Valid for ten years.
+    /// A certificate for a person or a program outside: what they may do is written in it. There is
+    /// no revocation, so it should end soon; ten years from now at the latest. With it comes when it
+    /// ends.
     ///
     /// # Errors
-    /// When the name does not fit into a certificate.
-    pub fn issue_operator(&self, name: &str, role: Role) -> Result<Credentials, IdentityError> {
-        self.pki.issue_operator(&self.facts.cluster, &self.facts.lineage, name, role)
+    /// When the name does not fit into a certificate, or this is a witness, which cannot sign.
+    pub fn issue_operator(
+        &self,
+        name: &str,
+        role: Role,
+        valid: Duration,
+    ) -> Result<(Credentials, WallTime), IdentityError> {
+        let end = pki::from_now(valid);
+        let issued = self.pki.issue_operator(&self.facts.cluster, &self.facts.lineage, name, role, end)?;
+        Ok((issued, end))
     }
 
     /// Everything that a joining server needs: a certificate for the public key it made, and what

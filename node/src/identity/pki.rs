@@ -3,7 +3,10 @@
 //! The authority is rebuilt from its key and names whenever something is issued: its certificate
 //! need not be parsed for that, and what is issued always names the same issuer.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -11,13 +14,16 @@ use rcgen::{
     date_time_ymd,
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use tasuki_core::ids::{Lineage, ServerName};
+use tasuki_core::{
+    ids::{Lineage, ServerName},
+    time::WallTime,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::{IdentityError, Role};
 
-/// How long an operator's certificate is valid: people leave, servers do not.
-const OPERATOR_YEARS: i32 = 10;
+/// How long the founder's own administrator certificate is valid; nobody's is valid for longer.
+pub(super) const LONGEST: Duration = Duration::from_secs(10 * 31_556_952);
 
 /// A certificate and its key, both PEM.
 #[derive(Clone)]
@@ -59,7 +65,7 @@ impl Pki {
         };
         pki.server_pem =
             pki.issue_server(cluster, lineage, server, addresses, server_key.public_key_raw())?;
-        let admin = pki.issue_operator(cluster, lineage, "admin", Role::Admin)?;
+        let admin = pki.issue_operator(cluster, lineage, "admin", Role::Admin, from_now(LONGEST))?;
         Ok((pki, admin))
     }
 
@@ -89,19 +95,24 @@ impl Pki {
         self.sign(cluster, lineage, &params, &RawKey(public_key))
     }
 
-    /// An operator's certificate and key.
+    /// An operator's certificate and key, good until `end`: people leave, servers do not.
     pub fn issue_operator(
         &self,
         cluster: &str,
         lineage: &Lineage,
         name: &str,
         role: Role,
+        end: WallTime,
     ) -> Result<Credentials, IdentityError> {
+        if self.ca_key.is_empty() {
+            return Err(IdentityError::NoAuthority);
+        }
         check_label("operator", name)?;
         let mut params = leaf(lineage, name, &format!("{name}.{role}.operator.tasuki"))?;
         // Only `clientAuth`: no operator can pass for a server.
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.not_after = date_time_ymd(this_year() + OPERATOR_YEARS, 12, 31);
+        // A certificate ends on a whole second.
+        params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end.0 / 1000);
         let key = KeyPair::generate().map_err(crypto)?;
         let certificate = self.sign(cluster, lineage, &params, &key)?;
         Ok(Credentials { certificate, key: key.serialize_pem() })
@@ -167,9 +178,11 @@ fn never_expires(params: &mut CertificateParams) {
     params.not_after = date_time_ymd(9999, 12, 31);
 }
 
-fn this_year() -> i32 {
+/// The moment so long from now, by this machine's clock; [`LONGEST`] from now at most.
+pub(super) fn from_now(span: Duration) -> WallTime {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    1970 + i32::try_from(now.as_secs() / 31_556_952).unwrap_or(0)
+    let end = now.as_secs().saturating_add(span.min(LONGEST).as_secs().max(1));
+    WallTime(end.saturating_mul(1000))
 }
 
 fn dns(name: &str) -> Result<SanType, IdentityError> {

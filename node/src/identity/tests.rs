@@ -11,6 +11,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::*;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 fn found(data: &Path) -> Identity {
     create_cluster(data, "demo", &"kiki".into(), &["10.1.0.1".parse().unwrap()]).unwrap()
 }
@@ -194,7 +196,7 @@ fn certificates_say_who_holds_them() {
     let lineage = identity.lineage();
     assert_eq!(caller(&identity.pki.server_pem, lineage).unwrap(), Caller::Server("kiki".into()));
     for role in [Role::Admin, Role::Operator, Role::Viewer] {
-        let issued = identity.issue_operator("aoi", role).unwrap();
+        let issued = identity.issue_operator("aoi", role, DAY).unwrap().0;
         let expected = Caller::Operator { name: "aoi".into(), role };
         assert_eq!(caller(&issued.certificate, lineage).unwrap(), expected);
     }
@@ -213,7 +215,11 @@ fn names_that_would_mean_something_else_are_refused() {
     let data = TempDir::new().unwrap();
     let identity = found(data.path());
     for name in ["", "a.b", "a b", "-a", "a-", "kiki.server.tasuki", "ä", &"x".repeat(64)] {
-        assert_eq!(identity.issue_operator(name, Role::Viewer).err().unwrap().code(), "TSK-1106", "{name}");
+        assert_eq!(
+            identity.issue_operator(name, Role::Viewer, DAY).err().unwrap().code(),
+            "TSK-1106",
+            "{name}"
+        );
         let request = KeyRequest::new(&data.path().join("new"), &name.into());
         assert_eq!(request.err().unwrap().code(), "TSK-1106", "{name}");
     }
@@ -232,6 +238,43 @@ async fn serve(identity: &Identity) -> std::net::SocketAddr {
     let mut server = server;
     tokio::spawn(server.add_service(health).serve_with_incoming(TcpListenerStream::new(listener)));
     address
+}
+
+#[test]
+fn a_certificate_is_handed_out_in_a_folder_of_its_own() {
+    let data = TempDir::new().unwrap();
+    let identity = found(data.path());
+    let folder = data.path().join("for/mei");
+    let end = identity.hand_out(&folder, "mei", Role::Viewer, DAY).unwrap();
+    let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(""), mode("mei.key")), (0o700, 0o600));
+    assert_eq!(fs::read_to_string(folder.join("ca.pem")).unwrap(), identity.ca_pem());
+    let pem = fs::read_to_string(folder.join("mei.pem")).unwrap();
+    let expected = Caller::Operator { name: "mei".into(), role: Role::Viewer };
+    assert_eq!(caller(&pem, identity.lineage()).unwrap(), expected);
+    // What is there is never replaced.
+    let again = identity.hand_out(&folder, "aoi", Role::Admin, DAY).unwrap_err();
+    assert_eq!(again.code(), "TSK-1120", "{again}");
+    assert!(!folder.join("aoi.pem").exists());
+    for taken in ["ca", "server"] {
+        let refused = identity.hand_out(&data.path().join(taken), taken, Role::Admin, DAY).unwrap_err();
+        assert_eq!(refused.code(), "TSK-1106", "{refused}");
+        assert!(!data.path().join(taken).exists());
+    }
+    // The end is on a whole second, and not beyond the longest.
+    assert_eq!(end.0 % 1000, 0);
+    let far = identity.issue_operator("aoi", Role::Viewer, Duration::MAX).unwrap().1;
+    assert!(far.0 - end.0 < u64::try_from(pki::LONGEST.as_millis()).unwrap());
+}
+
+#[test]
+fn a_witness_cannot_sign() {
+    let data = TempDir::new().unwrap();
+    let mut identity = found(data.path());
+    identity.pki.ca_key.clear();
+    let error = identity.hand_out(&data.path().join("mei"), "mei", Role::Viewer, DAY).unwrap_err();
+    assert_eq!(error.code(), "TSK-1119");
+    assert!(!data.path().join("mei").exists());
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -259,11 +302,40 @@ async fn an_operator_cannot_pass_for_a_server_before_a_token() {
     let data = TempDir::new().unwrap();
     let mut identity = found(data.path());
     let token = identity.new_token().unwrap();
-    let operator = identity.issue_operator("aoi", Role::Viewer).unwrap();
+    let operator = identity.issue_operator("aoi", Role::Viewer, DAY).unwrap().0;
     identity.pki.server_pem = operator.certificate;
     identity.pki.server_key = operator.key;
     let error = verify_authority(serve(&identity).await, &token, PATIENCE).await.unwrap_err();
     assert_eq!(error.code(), "TSK-1108", "{error}");
+}
+
+/// What a call with these credentials to `address` comes to.
+async fn health_with(
+    address: std::net::SocketAddr,
+    ca_pem: &str,
+    credentials: &Credentials,
+) -> Result<(), String> {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("https://{address}")).unwrap();
+    let endpoint = endpoint.tls_config(credentials.client_tls(ca_pem, None)).unwrap();
+    let said = |error: &(dyn std::error::Error + 'static)| explain_tls(error).unwrap_or(error.to_string());
+    let channel = endpoint.connect().await.map_err(|error| said(&error))?;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let request = tonic_health::pb::HealthCheckRequest::default();
+    health.check(request).await.map(drop).map_err(|error| said(&error))
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_refused() {
+    let data = TempDir::new().unwrap();
+    let identity = found(data.path());
+    let address = serve(&identity).await;
+    let (good, _) = identity.issue_operator("mei", Role::Viewer, DAY).unwrap();
+    health_with(address, identity.ca_pem(), &good).await.unwrap();
+    let facts = &identity.facts;
+    let yesterday = WallTime(pki::from_now(Duration::ZERO).0 - 86_400_000);
+    let ended = identity.pki.issue_operator(&facts.cluster, &facts.lineage, "mei", Role::Viewer, yesterday);
+    let why = health_with(address, identity.ca_pem(), &ended.unwrap()).await.unwrap_err();
+    assert!(why.contains("our certificate has expired"), "{why}");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn everybody_else_is_told_why_not() {
     assert_eq!(status.code(), Code::Unauthenticated);
     assert!(status.message().contains("none was presented (TSK-1110)"), "{status}");
 
-    let admin = kiki.issue_operator("aoi", Role::Admin).unwrap();
+    let admin = kiki.issue_operator("aoi", Role::Admin, Duration::from_secs(3600)).unwrap().0;
     let status = raw_call(running.address, admin.client_tls(kiki.ca_pem(), None), lineage).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     assert!(status.message().contains("admin aoi is not one (TSK-1112)"), "{status}");
@@ -85,7 +85,7 @@ async fn another_cluster_of_the_same_name_is_refused_on_both_sides() {
     assert!(error.contains("its certificate is of another cluster (TSK-1111)"), "{error}");
 
     // A client that trusts our authority, with a certificate of theirs.
-    let stranger = theirs.kiki().issue_operator("aoi", Role::Admin).unwrap();
+    let stranger = theirs.kiki().issue_operator("aoi", Role::Admin, Duration::from_secs(3600)).unwrap().0;
     let tls = stranger.client_tls(ours.kiki().ca_pem(), None);
     let status = raw_call(kiki.address, tls, ours.kiki().lineage().as_str()).await.unwrap_err();
     let text = crate::identity::explain_tls(&status).unwrap();
