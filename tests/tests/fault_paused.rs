@@ -8,10 +8,11 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
     path::Path,
     process::{Child, Command},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -31,33 +32,82 @@ fn possible(tools: &[&str]) -> bool {
     why.is_none()
 }
 
-/// A service that writes what it is sent into a file that all servers share, one line each: the
-/// number, and the ownership that it was started under. With `checks`, it looks under a lock whether
-/// a newer ownership has written already, as a shared resource with fencing tokens does.
+/// A service that hands what it is sent to what all servers share, with the ownership that it was
+/// started under, and answers what that says.
 const SERVICE: &str = r#"
-import fcntl, os, socket, sys
-path, checks, address = sys.argv[1], sys.argv[2] == "checks", sys.argv[3]
+import os, socket, sys
+shared, address = sys.argv[1], sys.argv[2]
 epoch = int(os.environ["TASUKI_EPOCH"])
 listener = socket.create_server((address, 8080), reuse_port=False)
 while True:
     client, _ = listener.accept()
-    with client, open(path, "a+b") as file:
+    with client, socket.socket(socket.AF_UNIX) as resource:
         number = client.makefile("rb").readline().strip()
         if not number:
             continue
-        if checks:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            last = file.read().split(b"\n")[-2:-1]
-            if last and int(last[0].split()[1]) > epoch:
-                continue
-        file.write(number + b" %d\n" % epoch)
-        file.flush()
+        resource.connect(shared)
+        resource.sendall(number + b" %d\n" % epoch)
+        answer = resource.makefile("rb").readline()
         try:
-            client.sendall(b"done\n")
+            client.sendall(answer)
         except OSError:
             pass
 "#;
+
+/// What all servers share: keeps every line, a number and the ownership that it came from. When it
+/// `checks`, it refuses what is older than what it has seen, as a resource with fencing tokens does.
+/// It is no part of any server: a lock in a file would stay with a server that is frozen.
+#[derive(Clone)]
+struct Shared {
+    lines: Arc<Mutex<Vec<(u64, u64)>>>,
+    checks: bool,
+}
+
+impl Shared {
+    /// Served at this socket until the test ends. A thread for each caller: a frozen one may have
+    /// sent half a line.
+    fn start(socket: &Path, checks: bool) -> Self {
+        let shared = Self { lines: Arc::default(), checks };
+        let (listener, it) = (UnixListener::bind(socket).unwrap(), shared.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let it = it.clone();
+                std::thread::spawn(move || it.serve(&stream));
+            }
+        });
+        shared
+    }
+
+    fn serve(&self, stream: &UnixStream) -> Option<()> {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).ok()?;
+        let (number, epoch) = line.strip_suffix('\n')?.split_once(' ')?;
+        let taken = self.take(number.parse().ok()?, epoch.parse().ok()?);
+        writeln!(&mut &*stream, "{}", if taken { "done" } else { "refused" }).ok()
+    }
+
+    fn take(&self, number: u64, epoch: u64) -> bool {
+        let mut lines = self.lines.lock().unwrap();
+        let old = lines.last().is_some_and(|(_, last)| *last > epoch);
+        if !(self.checks && old) {
+            lines.push((number, epoch));
+        }
+        !(self.checks && old)
+    }
+
+    fn lines(&self) -> Vec<(u64, u64)> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    fn len(&self) -> usize {
+        self.lines.lock().unwrap().len()
+    }
+
+    /// The ownership that the last line came from.
+    fn last(&self) -> Option<u64> {
+        self.lines.lock().unwrap().last().map(|(_, epoch)| *epoch)
+    }
+}
 
 /// A client that counts: the next number only when the one before was answered.
 fn count(target: SocketAddr, stop: &AtomicBool) -> u64 {
@@ -80,16 +130,6 @@ fn count(target: SocketAddr, stop: &AtomicBool) -> u64 {
     number - 1
 }
 
-/// Every line: number and ownership.
-fn lines(file: &Path) -> Vec<(u64, u64)> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let line = |line: &str| {
-        let (number, epoch) = line.split_once(' ')?;
-        Some((number.parse().ok()?, epoch.parse().ok()?))
-    };
-    text.lines().filter_map(line).collect()
-}
-
 /// Lines of an older ownership after one of a newer.
 fn interleaved(lines: &[(u64, u64)]) -> usize {
     let mut newest = 0;
@@ -102,11 +142,12 @@ fn interleaved(lines: &[(u64, u64)]) -> usize {
 
 /// `silent`: its kernel answers nobody either, as a paused virtual machine; else it goes on to answer
 /// for the address, and to take connections that nobody serves.
-fn frozen_and_thawed(checks: &str, silent: bool) -> Vec<(u64, u64)> {
+fn frozen_and_thawed(checks: bool, silent: bool) -> Vec<(u64, u64)> {
     let folder = tempfile::tempdir().unwrap();
-    let (script, file) = (folder.path().join("service.py"), folder.path().join("shared"));
+    let (script, socket) = (folder.path().join("service.py"), folder.path().join("shared"));
     fs::write(&script, SERVICE).unwrap();
-    let service = format!("python3 {} {} {checks}", script.display(), file.display());
+    let shared = Shared::start(&socket, checks);
+    let service = format!("python3 {} {}", script.display(), socket.display());
     let make = Make::with_detect(Duration::from_secs(2)).unwrap();
     let cluster = Cluster::start(Make { service: Some(service), ..make }).unwrap();
     let (active, _) = await_some("an active server", || Ok(cluster.active_and_leader().ok())).unwrap();
@@ -115,16 +156,15 @@ fn frozen_and_thawed(checks: &str, silent: bool) -> Vec<(u64, u64)> {
     let (until, target) = (Arc::clone(&stop), cluster.target());
     let inside = cluster.lab().client().on_network(|| std::thread::spawn(move || count(target, &until)));
     let counting = inside.unwrap();
-    await_true("some lines", || Ok(lines(&file).len() > 100)).unwrap();
-    let before = lines(&file).last().unwrap().1;
+    await_true("some lines", || Ok(shared.len() > 100)).unwrap();
+    let before = shared.last().unwrap();
     if silent {
         cluster.lab().black_hole(active, &Network::ALL).unwrap();
     }
     pause.freeze().unwrap();
     let frozen = Instant::now();
-    let other = await_true("lines of another ownership", || {
-        Ok(lines(&file).last().is_some_and(|(_, epoch)| *epoch > before))
-    });
+    let other =
+        await_true("lines of another ownership", || Ok(shared.last().is_some_and(|epoch| epoch > before)));
     if let Err(error) = other {
         for server in 0..3 {
             let log = fs::read_to_string(cluster.log(server)).unwrap_or_default();
@@ -134,8 +174,8 @@ fn frozen_and_thawed(checks: &str, silent: bool) -> Vec<(u64, u64)> {
         panic!("{error}");
     }
     let taken = frozen.elapsed();
-    let length = lines(&file).len();
-    await_true("more of them", || Ok(lines(&file).len() > length + 100)).unwrap();
+    let length = shared.len();
+    await_true("more of them", || Ok(shared.len() > length + 100)).unwrap();
     if silent {
         cluster.lab().heal(active, &Network::ALL).unwrap();
     }
@@ -144,16 +184,17 @@ fn frozen_and_thawed(checks: &str, silent: bool) -> Vec<(u64, u64)> {
         Ok(fs::read_to_string(cluster.log(active)).unwrap_or_default().contains("stopped what ran"))
     })
     .unwrap();
-    let length = lines(&file).len();
-    await_true("more lines after that", || Ok(lines(&file).len() > length + 100)).unwrap();
+    let length = shared.len();
+    await_true("more lines after that", || Ok(shared.len() > length + 100)).unwrap();
     stop.store(true, Ordering::Relaxed);
     let answered = counting.join().unwrap();
-    let lines = lines(&file);
+    let lines = shared.lines();
     let written: BTreeMap<u64, u64> = lines.iter().copied().collect();
     assert!((1..=answered).all(|number| written.contains_key(&number)), "an answered number is missing");
     println!(
-        "{GROUP} with a service that {checks}: taken over {taken:?} after the freeze, {} lines, {answered} \
+        "{GROUP} with a service whose resource {}: taken over {taken:?} after the freeze, {} lines, {answered} \
          answered, {} of the old owner after the new one's first",
+        if checks { "checks" } else { "trusts" },
         lines.len(),
         interleaved(&lines)
     );
@@ -165,8 +206,8 @@ fn frozen_and_thawed(checks: &str, silent: bool) -> Vec<(u64, u64)> {
 #[test]
 fn r36_what_a_frozen_owner_had_begun_does_not_come_between_after_its_thaw() {
     if possible(&["python3"]) {
-        assert_eq!(interleaved(&frozen_and_thawed("checks", true)), 0);
-        assert_eq!(interleaved(&frozen_and_thawed("checks", false)), 0);
+        assert_eq!(interleaved(&frozen_and_thawed(true, true)), 0);
+        assert_eq!(interleaved(&frozen_and_thawed(true, false)), 0);
     }
 }
 
@@ -175,7 +216,7 @@ fn r36_what_a_frozen_owner_had_begun_does_not_come_between_after_its_thaw() {
 #[ignore = "a measurement: just pictures"]
 fn what_a_frozen_owner_still_writes_where_nobody_checks() {
     if possible(&["python3"]) {
-        frozen_and_thawed("trusts", true);
+        frozen_and_thawed(false, true);
     }
 }
 
