@@ -3,11 +3,12 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tasuki_core::ids::Epoch;
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 
 use super::{
     Configured,
@@ -28,6 +29,8 @@ pub struct Desk {
     /// The actor.
     pub slot: Slot<MirrorMsg>,
     inner: Mutex<Inner>,
+    /// A try to open the copy has ended, or the volume was closed.
+    tried: Notify,
 }
 
 #[derive(Default)]
@@ -72,6 +75,28 @@ impl Desk {
         inner.wanted.is_some() || inner.up.is_some() || inner.busy
     }
 
+    /// The copy could not be opened; true when that was not known, or for another reason.
+    pub fn refuse(&self, why: &str) -> bool {
+        let is_new = self.inner().problem.replace(why.to_owned()).as_deref() != Some(why);
+        self.tried.notify_waiters();
+        is_new
+    }
+
+    /// Waits until the copy is open, or it is known why it is not.
+    pub async fn settled(&self) {
+        let mut tried = pin!(self.tried.notified());
+        loop {
+            {
+                let inner = self.inner();
+                if inner.open.is_some() || inner.problem.is_some() || inner.closed {
+                    return;
+                }
+            }
+            tried.as_mut().await;
+            tried.set(self.tried.notified());
+        }
+    }
+
     /// Keeps a copy that was opened; false when the volume was closed meanwhile, and the copy with it.
     pub fn keep(&self, opened: OpenedVolume) -> bool {
         let mut inner = self.inner();
@@ -81,6 +106,8 @@ impl Desk {
         }
         inner.open = Some((opened.path, Arc::new(AsyncMutex::new(opened.events))));
         inner.problem = None;
+        drop(inner);
+        self.tried.notify_waiters();
         true
     }
 
@@ -93,6 +120,8 @@ impl Desk {
         }
         inner.answer_promoting(|| Err(MirrorError::Closed));
         inner.answer_demoting();
+        drop(inner);
+        self.tried.notify_waiters();
     }
 }
 
@@ -137,4 +166,24 @@ impl Inner {
 
 fn close(path: Arc<dyn VolumePath>) {
     tokio::spawn(async move { path.close().await });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whether_the_copy_opens_is_waited_for_and_not_guessed() {
+        let desk = Arc::new(Desk::default());
+        let waiting = tokio::spawn({
+            let desk = desk.clone();
+            async move { desk.settled().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        assert!(desk.refuse("no such disk"));
+        assert!(!desk.refuse("no such disk"), "it is told once");
+        assert!(waiting.await.is_ok());
+        desk.settled().await;
+    }
 }

@@ -170,6 +170,14 @@ impl MirrorsHandle {
         Some(inner.hand_out(device).ended)
     }
 
+    /// Waits until the copy of a volume here is open, or it is known why it is not; not at all where
+    /// this server keeps none.
+    pub async fn settled(&self, volume: &VolumeName) {
+        if let Ok(desk) = self.desk(volume) {
+            desk.settled().await;
+        }
+    }
+
     /// One volume, as this server sees it.
     #[must_use]
     pub fn view(&self, volume: &VolumeName) -> Option<MirrorView> {

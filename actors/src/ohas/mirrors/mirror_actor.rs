@@ -232,8 +232,7 @@ impl State {
             }
             Err(error) => {
                 let why = error.to_string();
-                let is_new = self.desk.inner().problem.replace(why.clone()).as_ref() != Some(&why);
-                if is_new {
+                if self.desk.refuse(&why) {
                     self.tell("mirror-not-open", format!("TSK-1808: the copy here is not open: {why}"));
                 }
                 let me = self.me.clone();

@@ -25,6 +25,10 @@ pub enum Seen {
 
 /// Looks once.
 pub async fn look(context: &Arc<Context>, name: &MonitorName, config: &MonitorConfig) -> Seen {
+    let of_mirror = matches!(config.kind, MonitorKind::Mirror | MonitorKind::MirrorLink);
+    if of_mirror && let Err(not_yet) = mirror::settled(context, config).await {
+        return not_yet;
+    }
     match &config.kind {
         MonitorKind::Mirror => mirror::copy(context, config),
         MonitorKind::MirrorLink => mirror::link(context, config),
@@ -38,7 +42,7 @@ pub async fn look(context: &Arc<Context>, name: &MonitorName, config: &MonitorCo
 async fn judge(context: &Context, name: &MonitorName, config: &MonitorConfig) -> Result<(), String> {
     let looking = async {
         match &config.kind {
-            // The end of its process is told, not looked for; mirrors are looked at without waiting.
+            // The end of its process is told, not looked for; mirrors are looked at above.
             MonitorKind::Pid | MonitorKind::Mirror | MonitorKind::MirrorLink => Ok(()),
             MonitorKind::Ip { addresses } => echoes(context, addresses, config.timeout).await,
             MonitorKind::Exec { command, user, directory } => {

@@ -9,6 +9,7 @@ use tasuki_core::{
     mirror::{DiskState, LinkState, Role},
     registry::mirror::Volume,
 };
+use tokio::time::timeout;
 
 use super::look::Seen;
 use crate::{
@@ -16,6 +17,15 @@ use crate::{
     ohas::mirrors::MirrorsHandle,
     ports::volumes::{PeerView, VolumeView},
 };
+
+/// Waits while the copy is being opened, as it is when the node starts: how it is then is not known yet,
+/// and what is said stands until the next look.
+pub async fn settled(context: &Arc<Context>, config: &MonitorConfig) -> Result<(), Seen> {
+    let Some(name) = volume(config) else { return Ok(()) };
+    let mirrors = MirrorsHandle::new(context);
+    let opening = || Seen::Doubtful("the copy here is still being opened".to_owned());
+    timeout(config.timeout, mirrors.settled(&name)).await.map_err(|_| opening())
+}
 
 /// The state of this server's copy.
 pub fn copy(context: &Arc<Context>, config: &MonitorConfig) -> Seen {
