@@ -10,6 +10,8 @@ use nix::{
     mount::{MntFlags, MsFlags},
 };
 
+use super::apart::apart;
+
 /// What an unmount came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mounted {
@@ -63,8 +65,12 @@ pub(super) fn mount(device: &Path, at: &Path, filesystem: &str, options: &[Strin
         Err(error) => return Err(error.to_string()),
     }
     let (flags, data) = flags(options);
-    let data = (!data.is_empty()).then_some(data.as_str());
-    nix::mount::mount(Some(device), at, Some(filesystem), flags, data).map_err(|error| {
+    let data = (!data.is_empty()).then_some(data);
+    let (what, onto, of) = (device.to_owned(), at.to_owned(), filesystem.to_owned());
+    let mounted =
+        apart(move || nix::mount::mount(Some(&what), &onto, Some(of.as_str()), flags, data.as_deref()));
+    let mounted = mounted.map_err(|error| format!("{} cannot be mounted: {error}", device.display()))?;
+    mounted.map_err(|error| {
         let hint = match error {
             Errno::EINVAL => format!(": no {filesystem} file system is on it, or an option is wrong"),
             Errno::ENODEV => format!(": this kernel has no {filesystem}"),
@@ -82,10 +88,12 @@ pub(super) fn unmount(device: &Path, at: &Path) -> Mounted {
         Ok(_) => return Mounted::No,
         Err(error) => return Mounted::Failed(error.to_string()),
     }
-    match nix::mount::umount2(at, MntFlags::UMOUNT_NOFOLLOW) {
-        Ok(()) | Err(Errno::EINVAL) => Mounted::No,
-        Err(Errno::EBUSY) => Mounted::InUse,
-        Err(error) => Mounted::Failed(format!("{} cannot be unmounted: {}", at.display(), error.desc())),
+    let from = at.to_owned();
+    match apart(move || nix::mount::umount2(&from, MntFlags::UMOUNT_NOFOLLOW)) {
+        Ok(Ok(()) | Err(Errno::EINVAL)) => Mounted::No,
+        Ok(Err(Errno::EBUSY)) => Mounted::InUse,
+        Err(error) => Mounted::Failed(format!("{} cannot be unmounted: {error}", at.display())),
+        Ok(Err(error)) => Mounted::Failed(format!("{} cannot be unmounted: {}", at.display(), error.desc())),
     }
 }
 
