@@ -13,7 +13,7 @@ use tasuki_core::{
     config::{ClusterConfig, Role, profile::Profile},
     ids::{BootId, Incarnation, Lineage, RaftId, ServerName, Term},
     membership::view::View,
-    registry::State,
+    registry::{State, level::Spoken},
     time::Timestamp,
     timing::Timing,
 };
@@ -80,6 +80,8 @@ pub struct NodeOptions {
     /// The store was made before: an empty folder in its place is a lost store, which must not vote
     /// under the old id (R23).
     pub store_exists: bool,
+    /// What its program says of itself to the others.
+    pub speaks: Spoken,
 }
 
 /// Leading, as the lease table has it: an entry of this term has been applied (R3).

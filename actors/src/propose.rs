@@ -13,7 +13,7 @@ use tasuki_core::{
     ids::{Lineage, ProposalId, RaftId, Revision, Term},
     planted::{self, Planted},
     reason::Reason,
-    registry::{Author, Command, Key, Proposal, Reply, State},
+    registry::{Author, Command, Key, Proposal, Reply, State, level},
 };
 
 use crate::{
@@ -49,6 +49,11 @@ pub async fn propose(
         Command::Initialise { .. } => None,
         _ => Some(lineage(context).await?),
     };
+    // Here too, so that a leader with an older program is not sent what it cannot read.
+    let (needs, state) = (level::needs(&command, reason.as_ref()), context.state());
+    if needs > state.level() {
+        return Err(RegistryError::Refused(state.not_yet(needs)));
+    }
     let at = context.ports.clock.wall();
     let proposal = Proposal { id: None, author, at, lineage, read, reason, command };
     let answer = match term {

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod edge;
 pub mod identity;
 pub mod lab;
+mod level;
 pub mod local_registry;
 pub mod profile;
 pub mod wiring;

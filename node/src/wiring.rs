@@ -31,6 +31,7 @@ use crate::{
         },
     },
     identity::{Identity, next_incarnation},
+    level,
     local_registry::{LocalError, LocalRegistry},
     profile::{self, FileKeeper, ProfileError},
     witness::WitnessError,
@@ -64,6 +65,9 @@ pub enum NodeError {
     /// This server is no member any more, for example.
     #[error("{code}: {0}; {remedy}", code = .0.code(), remedy = .0.remedy())]
     Profile(#[from] ProfileError),
+    /// It is held back at a level that is none.
+    #[error("{0}")]
+    Level(String),
     /// A port is in use, for example.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -153,6 +157,7 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
         config: config.clone(),
         founder: matches!(bootstrap, Bootstrap::Found { .. }),
         store_exists: made.exists(),
+        speaks: level::spoken().map_err(NodeError::Level)?,
     };
     let slot = votes::slot_of(identity.raft_id().0);
     let files = Arc::new(votes::Files::new(identity.lineage().clone(), slot, timing.lease / 2));

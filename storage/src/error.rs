@@ -44,6 +44,17 @@ pub enum StoreError {
         /// What was found.
         what: String,
     },
+    /// A newer version of Tasuki has used it since.
+    #[error(
+        "TSK-1841: the data folder {} was used by a newer version of Tasuki: {what} cannot be read by this one",
+        dir.display()
+    )]
+    NewerEntries {
+        /// The folder.
+        dir: PathBuf,
+        /// What is whole, and cannot be read.
+        what: String,
+    },
     /// The operating system refused.
     #[error("TSK-1205: cannot {what} {}: {source}", path.display())]
     Io {
@@ -83,6 +94,7 @@ impl StoreError {
             Self::NewerFormat { .. } => "TSK-1202",
             Self::OtherServer { .. } => "TSK-1203",
             Self::Damaged { .. } => "TSK-1204",
+            Self::NewerEntries { .. } => "TSK-1841",
             Self::Io { .. } => "TSK-1205",
             Self::DiskFull { .. } => "TSK-1206",
             Self::Lost { .. } => "TSK-1207",

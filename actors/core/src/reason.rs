@@ -131,6 +131,23 @@ pub enum Reason {
         /// By which devices; empty when an operator confirmed it.
         by: String,
     },
+    /// What an operator said of their own command. Needs level 2 of the registry.
+    #[cfg(not(feature = "level-1"))]
+    Said {
+        /// In their words.
+        text: String,
+    },
+}
+
+impl Reason {
+    /// An operator's own words; `None` where this program's level has none.
+    #[must_use]
+    pub fn said(text: String) -> Option<Self> {
+        #[cfg(not(feature = "level-1"))]
+        return Some(Self::Said { text });
+        #[cfg(feature = "level-1")]
+        return (!text.is_empty()).then_some(None).flatten();
+    }
 }
 
 impl fmt::Display for Reason {
@@ -178,6 +195,8 @@ impl fmt::Display for Reason {
                 write!(f, "an operator confirmed that {server} is off")
             }
             Self::Fenced { server, by } => write!(f, "{server} was fenced by {by}"),
+            #[cfg(not(feature = "level-1"))]
+            Self::Said { text } => f.write_str(text),
         }
     }
 }

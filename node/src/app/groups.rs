@@ -44,7 +44,7 @@ impl App {
         Ok(status::group_with_monitors(&state, group, entry))
     }
 
-    /// Wants a group online.
+    /// Wants a group online. `because` is the operator's own words, or empty.
     ///
     /// # Errors
     /// Not allowed, refused, no quorum.
@@ -53,18 +53,25 @@ impl App {
         by: &Caller,
         group: GroupName,
         on: Option<ServerName>,
+        because: String,
     ) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
-        self.propose(by, Command::StartGroup { group, on }).await
+        self.propose_because(by, Command::StartGroup { group, on }, because).await
     }
 
     /// Wants a group offline; with `force` also when that stops others that depend on it.
     ///
     /// # Errors
     /// Not allowed, refused, no quorum.
-    pub async fn group_stop(&self, by: &Caller, group: GroupName, force: bool) -> Result<Accepted, AppError> {
+    pub async fn group_stop(
+        &self,
+        by: &Caller,
+        group: GroupName,
+        force: bool,
+        because: String,
+    ) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
-        self.propose(by, Command::StopGroup { group, force }).await
+        self.propose_because(by, Command::StopGroup { group, force }, because).await
     }
 
     /// Wants a group on another server; with `force` also when that stops others that depend on it.
@@ -77,9 +84,10 @@ impl App {
         group: GroupName,
         to: Option<ServerName>,
         force: bool,
+        because: String,
     ) -> Result<Accepted, AppError> {
         by.must_be(Role::Operator)?;
-        self.propose(by, Command::MoveGroup { group, to, force }).await
+        self.propose_because(by, Command::MoveGroup { group, to, force }, because).await
     }
 
     /// Sets a group's failure counters to zero.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tasuki_core::{
     config::{ClusterConfig, HeartbeatPath},
     ids::{Incarnation, ServerName},
-    registry::{Author, Command, State},
+    registry::{Author, Command, Level, Refusal, State},
 };
 
 use super::{App, AppError, bootstrap::Member};
@@ -38,6 +38,8 @@ pub struct JoinRequest {
     pub public_key: Vec<u8>,
     /// It joins as a witness.
     pub witness: bool,
+    /// The highest level of the registry that its program reads.
+    pub level: Level,
 }
 
 impl App {
@@ -47,8 +49,11 @@ impl App {
     /// # Errors
     /// A token that is unknown, used, expired or for another server; no such server; no quorum.
     pub async fn cluster_join(&self, request: JoinRequest) -> Result<Admission, AppError> {
-        let JoinRequest { token_id, secret, server, public_key, witness } = request;
+        let JoinRequest { token_id, secret, server, public_key, witness, level } = request;
         let before = self.node.read().await?;
+        if level < before.level() {
+            return Err(Refusal::TooOld { server, speaks: level, level: before.level() }.into());
+        }
         let entry = before.servers.get(&server);
         let is_server = entry.is_some_and(|entry| entry.config.value.role.runs_groups());
         if entry.is_some() && is_server == witness {

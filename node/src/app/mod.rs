@@ -42,7 +42,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tasuki_actors::handle::Accepted;
 use tasuki_core::{
     ids::Revision,
-    registry::{Author, Command, Key, State},
+    reason::Reason,
+    registry::{Author, Command, Key, Level, State},
     time::WallTime,
 };
 
@@ -52,6 +53,8 @@ pub use self::{
     ports::{Authority, Fleet, Node},
 };
 
+/// The longest reason that an operator may give.
+const MOST_WORDS: usize = 200;
 /// How long an answer waits for this server to apply what was just accepted.
 const OWN_WRITE: Duration = Duration::from_secs(2);
 
@@ -102,6 +105,23 @@ impl App {
         self.propose_on(by, command, Vec::new()).await
     }
 
+    /// As [`App::propose`], with the operator's own words, or empty ones.
+    async fn propose_because(
+        &self,
+        by: &Caller,
+        command: Command,
+        because: String,
+    ) -> Result<Accepted, AppError> {
+        if because.is_empty() {
+            return self.propose(by, command).await;
+        }
+        if because.chars().count() > MOST_WORDS || because.chars().any(char::is_control) {
+            return Err(AppError::Invalid(format!("a reason is one line of at most {MOST_WORDS} letters")));
+        }
+        let said = Reason::said(because).ok_or_else(|| self.applied().not_yet(Level::OWN_WORDS))?;
+        self.propose_with(by, command, Some(said), Vec::new()).await
+    }
+
     /// As [`App::propose`], refused when what it was computed from has changed since (R12).
     async fn propose_on(
         &self,
@@ -109,8 +129,18 @@ impl App {
         command: Command,
         read: Vec<(Key, Revision)>,
     ) -> Result<Accepted, AppError> {
+        self.propose_with(by, command, None, read).await
+    }
+
+    async fn propose_with(
+        &self,
+        by: &Caller,
+        command: Command,
+        reason: Option<Reason>,
+        read: Vec<(Key, Revision)>,
+    ) -> Result<Accepted, AppError> {
         let author = Author::Operator(by.name.clone());
-        let accepted = self.node.propose(author, command, None, read).await?;
+        let accepted = self.node.propose(author, command, reason, read).await?;
         let mut registry = self.node.watch();
         let applied = registry.wait_for(|state| state.revision >= accepted.revision);
         // A server that is behind is no reason to call what was accepted a failure.

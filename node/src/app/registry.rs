@@ -193,6 +193,7 @@ fn item(state: &State, key: &Key) -> Option<ItemView> {
         Key::Mode => view(key, state.mode.as_ref()?),
         Key::Configuration => configuration(key, state)?,
         Key::TieBreak => view(key, state.tie_break.as_ref()?),
+        Key::Level => view(key, state.level.as_ref()?),
         Key::Volume(name) => view(key, state.volumes.get(name)?),
         Key::Fencing(name) => view(key, state.servers.get(name)?.fencing.as_ref()?),
         Key::ServerConfig(name) => view(key, &state.servers.get(name)?.config),

@@ -10,7 +10,7 @@ use tasuki_core::{
     ids::{Epoch, GroupName, Incarnation, Lineage, NetworkName, ResourceName, Revision, ServerName, Term},
     membership::view::{GossipState, PathState, PathView, PeerView, View},
     registry::{
-        State,
+        Level, State,
         state::{ClusterMode, GroupEntry, GroupState, Ownership, ResourceState, ServerMode, Target},
     },
     time::WallTime,
@@ -48,6 +48,9 @@ pub struct ClusterStatus {
     /// What is unwise as it is, with its code.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The level of the registry.
+    #[serde(default)]
+    pub level: Level,
 }
 
 /// The cluster's mode without what follows it.
@@ -123,6 +126,12 @@ pub struct ServerStatus {
     pub paths: Vec<PathStatus>,
     /// The groups it owns.
     pub groups: Vec<GroupName>,
+    /// The version that its program told.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The highest level of the registry that its program told it reads.
+    #[serde(default)]
+    pub level: Option<Level>,
 }
 
 /// The registry's word on a server.
@@ -254,11 +263,32 @@ pub fn cluster(state: &State, view: &View, node: &NodeStatus, confirmed: bool) -
             .iter()
             .flat_map(|server| &server.paths)
             .filter_map(|p| p.too_tight.clone())
+            .chain(held_lower(state))
             .collect(),
+        level: state.level(),
         servers,
         groups,
         monitors: monitors::all(state),
     }
+}
+
+/// Who keeps the registry from what others read already. Who has just started and is about to say
+/// what it reads is not named.
+fn held_lower(state: &State) -> Option<String> {
+    let highest = state.highest_spoken();
+    let held = state.below(highest).into_iter().filter_map(|name| {
+        let presence = state.presence(&name)?;
+        match &presence.speaks {
+            Some(spoken) => Some(format!("{name} ({}) reads {}", spoken.version, spoken.level)),
+            None if presence.up => None,
+            None => Some(format!("{name} has not started since")),
+        }
+    });
+    let held: Vec<String> = held.collect();
+    let level = state.level();
+    (highest > level && !held.is_empty()).then(|| {
+        format!("TSK-1843: the registry is at level {level} and not at {highest}: {}", held.join(", "))
+    })
 }
 
 /// Servers by number.
@@ -291,6 +321,8 @@ fn server(state: &State, view: &View, node: &NodeStatus, confirmed: bool, name: 
             Some((_, because)) => because,
             None => presence.and_then(|p| p.down_because.as_ref()).map(ToString::to_string),
         },
+        version: presence.and_then(|p| Some(p.speaks.as_ref()?.version.clone())),
+        level: presence.and_then(|p| Some(p.speaks.as_ref()?.level)),
         incarnation: presence.map_or(Incarnation(0), |p| p.incarnation),
         voter: node.raft.voters.contains(name),
         leader: confirmed && node.raft.leader.as_ref() == Some(name),

@@ -340,6 +340,9 @@ pub enum GroupVerb {
         /// Where; the best allowed server otherwise
         #[arg(long, value_name = "SERVER")]
         on: Option<String>,
+        /// Why, in your own words, for the history
+        #[arg(long, value_name = "TEXT")]
+        because: Option<String>,
         /// How long to wait for it.
         #[command(flatten)]
         wait: Waiting,
@@ -351,6 +354,9 @@ pub enum GroupVerb {
         /// Also when that stops others that depend on it
         #[arg(long)]
         force: bool,
+        /// Why, in your own words, for the history
+        #[arg(long, value_name = "TEXT")]
+        because: Option<String>,
         /// How long to wait for it.
         #[command(flatten)]
         wait: Waiting,
@@ -365,6 +371,9 @@ pub enum GroupVerb {
         /// Also when that stops others that depend on it
         #[arg(long)]
         force: bool,
+        /// Why, in your own words, for the history
+        #[arg(long, value_name = "TEXT")]
+        because: Option<String>,
         /// How long to wait for it.
         #[command(flatten)]
         wait: Waiting,

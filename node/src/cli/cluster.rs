@@ -254,6 +254,7 @@ pub(super) async fn present(
         server: server.to_string(),
         public_key: request.public_key(),
         witness,
+        level: tasuki_core::registry::level::KNOWN.0,
     };
     let answer = JoinClient::new(channel).join(call).await.map_err(answered)?.into_inner();
     convert::admission_in(answer).map_err(unreadable)

@@ -21,21 +21,24 @@ use crate::{
 pub(super) async fn perform(context: &Context, verb: GroupVerb) -> Result<ExitCode, AppError> {
     let mut client = GroupClient::new(context.connect().await?);
     let (accepted, group, goal, waiting) = match verb {
-        GroupVerb::Start { group, on, wait } => {
+        GroupVerb::Start { group, on, because, wait } => {
             let goal = Goal::Online { on: on.clone().map(ServerName::new), not_on: None };
-            let request = wire::StartGroupRequest { group: group.clone(), on: on.unwrap_or_default() };
+            let (on, because) = (on.unwrap_or_default(), because.unwrap_or_default());
+            let request = wire::StartGroupRequest { group: group.clone(), on, because };
             (client.start(request).await, group, goal, wait)
         }
-        GroupVerb::Stop { group, force, wait } => {
-            let request = wire::StopGroupRequest { group: group.clone(), force };
+        GroupVerb::Stop { group, force, because, wait } => {
+            let because = because.unwrap_or_default();
+            let request = wire::StopGroupRequest { group: group.clone(), force, because };
             (client.stop(request).await, group, Goal::Offline, wait)
         }
-        GroupVerb::Move { group, to, force, wait } => {
+        GroupVerb::Move { group, to, force, because, wait } => {
             let before =
                 client.get(wire::GetGroupRequest { group: group.clone() }).await.map_err(answered)?;
             let not_on = convert::optional(before.into_inner().server).map(ServerName::new);
             let goal = Goal::Online { on: to.clone().map(ServerName::new), not_on };
-            let request = wire::MoveGroupRequest { group: group.clone(), to: to.unwrap_or_default(), force };
+            let (to, because) = (to.unwrap_or_default(), because.unwrap_or_default());
+            let request = wire::MoveGroupRequest { group: group.clone(), to, force, because };
             (client.r#move(request).await, group, goal, wait)
         }
         GroupVerb::Status { group } => {

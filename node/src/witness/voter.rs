@@ -16,6 +16,7 @@ use crate::{
         system::SystemClock,
     },
     identity::next_incarnation,
+    level,
 };
 
 pub(super) async fn serve(membership: Membership, stop: CancellationToken) -> Result<End, WitnessError> {
@@ -47,6 +48,7 @@ pub(super) async fn serve(membership: Membership, stop: CancellationToken) -> Re
         role: membership.role(),
         founder: false,
         store_exists: made.exists(),
+        speaks: level::spoken().map_err(tree)?,
     };
     let nothing = Arc::new(NoMachine);
     let ports = Ports {

@@ -31,11 +31,16 @@ pub(crate) fn log(engine: &Engine, snapshot: Option<&StoredSnapshot>) -> Result<
 
     let first = base.map_or(0, |base| base.index + 1);
     for (next, entry) in (first..).zip(entries(engine, first..u64::MAX)) {
-        let EntryBytes { index, .. } = entry.map_err(|e| damaged(e.to_string()))?;
+        let EntryBytes { index, json } = entry.map_err(|e| damaged(e.to_string()))?;
         if index != next {
             return Err(damaged(format!(
                 "the log has a hole: entry {next} is missing, entry {index} is there"
             )));
+        }
+        // Its checksum is right: who wrote it knew more words.
+        if let Err(error) = serde_json::from_slice::<Entry>(&json) {
+            let what = format!("entry {index} of the log ({error})");
+            return Err(StoreError::NewerEntries { dir: engine.dir().to_owned(), what });
         }
     }
     Ok(base)

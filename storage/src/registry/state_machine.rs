@@ -13,7 +13,7 @@ use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine},
 };
-use tasuki_core::registry::{self, Reply, State};
+use tasuki_core::registry::{self, Reply, State, level::KNOWN};
 use tokio::{sync::watch, task};
 
 use super::{
@@ -60,7 +60,7 @@ impl StateMachine {
             None => Held::default(),
             Some(StoredSnapshot { meta, data }) => restore(&meta, &data).map_err(|e| {
                 let dir = engine.as_ref().map(|engine| engine.dir().to_owned()).unwrap_or_default();
-                StoreError::Damaged { dir, what: format!("the snapshot's state cannot be read: {e}") }
+                StoreError::NewerEntries { dir, what: format!("the snapshot's state ({e})") }
             })?,
         };
         let (state, _) = watch::channel(Arc::clone(&held.state));
@@ -196,10 +196,21 @@ async fn put(shelf: &Shelf, flush: Flush, snapshot: StoredSnapshot) -> io::Resul
 
 fn restore(meta: &SnapshotMeta, data: &[u8]) -> io::Result<Held> {
     Ok(Held {
-        state: Arc::new(serde_json::from_slice(data)?),
+        state: Arc::new(known(serde_json::from_slice(data)?)?),
         applied: meta.last_log_id,
         membership: meta.last_membership.clone(),
     })
+}
+
+/// A program that knows fewer words could read some states of a newer one by leaving out what it does
+/// not know, and would no longer agree with the others.
+fn known(state: State) -> io::Result<State> {
+    let level = state.level();
+    if level <= KNOWN {
+        return Ok(state);
+    }
+    let what = format!("it is at level {level}, and this program reads {KNOWN}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
 /// Raft's own entries need an answer too: the revision as it is.

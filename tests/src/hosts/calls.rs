@@ -78,7 +78,8 @@ impl Calls {
     /// # Errors
     /// When it is refused.
     pub fn move_group(&self, data: &Path, group: &str, to: &str) -> io::Result<u64> {
-        let request = wire::MoveGroupRequest { group: group.to_owned(), to: to.to_owned(), force: false };
+        let (group, to) = (group.to_owned(), to.to_owned());
+        let request = wire::MoveGroupRequest { group, to, ..Default::default() };
         let answer = self.call(async { GroupClient::new(channel(data).await?).r#move(request).await })?;
         Ok(answer.revision)
     }

@@ -282,6 +282,7 @@ impl Driver {
                 // A store that was lost is not founded again.
                 founder: at == self.founder && machine.raft_id == RaftId(at as u64 + 1),
                 store_exists: incarnation.0 > 1 && machine.disk.vote().is_some(),
+                speaks: tasuki_core::registry::level::Spoken::here("sim"),
             };
             let clock = machine.clock;
             state.happened(at, What::NodeStarts);

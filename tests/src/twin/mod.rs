@@ -242,6 +242,7 @@ impl Twin {
             role: self.config.servers[server].role,
             founder: number == 1,
             store_exists: incarnation > 1,
+            speaks: tasuki_core::registry::level::Spoken::here("twin"),
         };
         let ports = || Ports {
             clock: machine.clone(),

@@ -110,6 +110,8 @@ fn factor(why: &Reason) -> &'static str {
         | Reason::LeaseRanOut { .. }
         | Reason::SaidSo
         | Reason::Fenced { .. } => "GROUPSTOP",
+        #[cfg(not(feature = "level-1"))]
+        Reason::Said { .. } => "GROUPSTOP",
     }
 }
 

@@ -4,7 +4,7 @@
 //! registry (R12), by a leader that has been replaced, or by a server that no longer owns what it
 //! speaks of. A refused command changes nothing.
 
-use super::{Command, Key, Proposal, Refusal, Reply, State};
+use super::{Command, Key, Proposal, Refusal, Reply, State, level};
 use crate::{
     planted::{self, Planted},
     {ids::RaftId, time::WallTime},
@@ -15,6 +15,7 @@ mod configuration;
 mod facts;
 mod fencing;
 mod joining;
+mod levels;
 mod mirror;
 mod operators;
 mod ownership;
@@ -48,6 +49,10 @@ fn check_and_apply(state: &mut State, proposal: &Proposal) -> Result<Reply, Refu
         if now != *then && !planted::is(Planted::StaleReads) {
             return Err(Refusal::MovedOn { key: key.clone(), then: *then, now });
         }
+    }
+    let needs = level::needs(&proposal.command, proposal.reason.as_ref());
+    if needs > state.level() {
+        return Err(state.not_yet(needs));
     }
     let mut change = Change { state, at: proposal.at, keys: Vec::new(), raft_id: None };
     change.perform(proposal)?;
@@ -97,6 +102,8 @@ impl Change<'_> {
             Command::WatchdogArmed { server, incarnation, timeout } => {
                 self.watchdog_armed(server, *incarnation, *timeout)
             }
+            Command::Announce { server, incarnation, speaks } => self.announce(server, *incarnation, speaks),
+            Command::RaiseLevel { level } => self.raise_level(*level),
             Command::FenceLifted { server } => self.fence_lifted(server),
             Command::RemoveServer { server, config } => self.remove_server(server, config, &proposal.author),
             Command::ServerLeave { server, after } => self.server_leave(server, *after),

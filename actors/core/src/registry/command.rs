@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Author, Key,
+    level::{Level, Spoken},
     mirror::VolumeCommand,
     state::{AfterStop, ClusterMode, FailureKind, GroupReport, MonitorReport, StartEvent},
 };
@@ -291,6 +292,20 @@ pub enum Command {
         #[serde(with = "millis")]
         timeout: Duration,
     },
+    /// A member that keeps the registry says what its program reads.
+    Announce {
+        /// Who.
+        server: ServerName,
+        /// Which incarnation tells it (R5); zero of a witness.
+        incarnation: Incarnation,
+        /// What.
+        speaks: Spoken,
+    },
+    /// All members read this level: from here on entries may need it.
+    RaiseLevel {
+        /// The level; above the present one.
+        level: Level,
+    },
     /// A fenced server's devices let it in again.
     FenceLifted {
         /// Which.
@@ -556,6 +571,29 @@ pub enum Refusal {
     /// A witness starts, as a server would: it never holds a lease.
     #[error("{0} is a witness, and not a server")]
     RunsNoGroups(ServerName),
+    /// Some member does not read what this would write.
+    #[error(
+        "this needs level {needs} of the registry, which is at {level}{}",
+        held_back(.below)
+    )]
+    NotYet {
+        /// The level that it needs.
+        needs: Level,
+        /// The registry's.
+        level: Level,
+        /// The members that read less, or have not said what they read.
+        below: Vec<ServerName>,
+    },
+    /// A member's program does not read what is written here.
+    #[error("{server} reads level {speaks} of the registry, which is at {level}: its program is too old")]
+    TooOld {
+        /// Whose.
+        server: ServerName,
+        /// What it reads.
+        speaks: Level,
+        /// The registry's level.
+        level: Level,
+    },
     /// The cluster is not in a mode in which this makes sense.
     #[error("the cluster is {0}")]
     WrongMode(ModeWord),
@@ -563,6 +601,15 @@ pub enum Refusal {
 
 fn list(groups: &[GroupName]) -> String {
     groups.iter().map(GroupName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// `: kiki, lala read less`
+fn held_back(below: &[ServerName]) -> String {
+    match below {
+        [] => ", and about to be raised".to_owned(),
+        [one] => format!(": {one} reads less"),
+        some => format!(": {} read less", some.iter().map(ServerName::as_str).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// `front: kiki, lala; back: momo`
@@ -673,6 +720,14 @@ impl fmt::Display for Command {
             Self::WatchdogArmed { server, timeout, .. } => {
                 write!(f, "server {server} has armed a watchdog of {} s", timeout.as_secs())
             }
+            Self::Announce { server, speaks, .. } => {
+                write!(
+                    f,
+                    "server {server} runs version {}, which reads level {}",
+                    speaks.version, speaks.level
+                )
+            }
+            Self::RaiseLevel { level } => write!(f, "the registry is at level {level}"),
             Self::FenceLifted { server } => write!(f, "server {server} is fenced no more"),
             Self::RemoveServer { server, .. } => write!(f, "remove server {server}"),
             Self::Volume { volume, command } => write!(f, "volume {volume}: {command}"),

@@ -15,6 +15,8 @@ pub enum Key {
     Mode,
     /// `cluster/config`: the configuration as a whole, for what is computed from all of it.
     Configuration,
+    /// `cluster/level`: how much of the registry's vocabulary is in use.
+    Level,
     /// `servers/NAME/config`
     ServerConfig(ServerName),
     /// `servers/NAME/presence`: incarnation, boot, whether it is up.
@@ -59,6 +61,7 @@ impl fmt::Display for Key {
             Self::Settings => f.write_str("cluster/settings"),
             Self::Mode => f.write_str("cluster/mode"),
             Self::Configuration => f.write_str("cluster/config"),
+            Self::Level => f.write_str("cluster/level"),
             Self::ServerConfig(server) => write!(f, "servers/{server}/config"),
             Self::Presence(server) => write!(f, "servers/{server}/presence"),
             Self::Fencing(server) => write!(f, "servers/{server}/fencing"),
@@ -85,7 +88,7 @@ impl fmt::Display for Key {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} names no registry key; keys look like cluster/settings, cluster/mode, \
-     cluster/config, cluster/pools, cluster/tie_break, servers/NAME/{{config,presence,fencing}}, \
+     cluster/config, cluster/level, cluster/pools, cluster/tie_break, servers/NAME/{{config,presence,fencing}}, \
      groups/NAME/{{config,target,ownership,report,failures,facts}}, types/NAME, pools/NAME, \
      resources/NAME, monitors/NAME/{{config,reports}}, volumes/NAME or tokens/ID"
 )]
@@ -100,6 +103,7 @@ impl FromStr for Key {
             ["cluster", "settings"] => Self::Settings,
             ["cluster", "mode"] => Self::Mode,
             ["cluster", "config"] => Self::Configuration,
+            ["cluster", "level"] => Self::Level,
             ["servers", name, "config"] => Self::ServerConfig(name.into()),
             ["servers", name, "presence"] => Self::Presence(name.into()),
             ["servers", name, "fencing"] => Self::Fencing(name.into()),
@@ -134,6 +138,7 @@ mod tests {
             Key::Settings,
             Key::Mode,
             Key::Configuration,
+            Key::Level,
             Key::ServerConfig("kiki".into()),
             Key::Presence("kiki".into()),
             Key::GroupConfig(group()),

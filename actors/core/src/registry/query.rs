@@ -12,6 +12,7 @@ impl State {
         let mut keys = Vec::new();
         keys.extend(self.settings.as_ref().map(|_| Key::Settings));
         keys.extend(self.mode.as_ref().map(|_| Key::Mode));
+        keys.extend(self.level.as_ref().map(|_| Key::Level));
         for (name, server) in &self.servers {
             keys.push(Key::ServerConfig(name.clone()));
             keys.extend(server.presence.as_ref().map(|_| Key::Presence(name.clone())));

@@ -13,6 +13,7 @@ use super::{
     Author, Change, Item, Key,
     answered::Answered,
     fencing::{Fencing, TieBreakNote},
+    level::{Level, Spoken},
     mirror::Volume,
 };
 use crate::{
@@ -51,6 +52,9 @@ pub struct State {
     pub settings: Option<Item<ClusterSettings>>,
     /// Running, suspended or stopping.
     pub mode: Option<Item<ClusterMode>>,
+    /// The vocabulary in use; the first level while there is none (see [`Level`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Item<Level>>,
     /// Servers, by name.
     pub servers: BTreeMap<ServerName, ServerEntry>,
     /// Groups, by name: those that operators wrote and those that definitions made.
@@ -126,6 +130,9 @@ pub struct Presence {
     /// The time-out of the watchdog that its guard has armed, as that incarnation told.
     #[serde(default)]
     pub watchdog: Option<Duration>,
+    /// What its program reads, as that incarnation told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaks: Option<Spoken>,
 }
 
 /// Whether a server takes part.
@@ -508,6 +515,7 @@ impl State {
         match key {
             Key::Settings => at(self.settings.as_ref()),
             Key::Mode => at(self.mode.as_ref()),
+            Key::Level => at(self.level.as_ref()),
             Key::TieBreak => at(self.tie_break.as_ref()),
             Key::Volume(name) => at(self.volumes.get(name)),
             Key::Configuration => self.config_revision(),

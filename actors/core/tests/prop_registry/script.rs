@@ -248,6 +248,7 @@ pub fn objects(state: &State) -> BTreeMap<Key, (Revision, String)> {
         Key::TieBreak => format!("{:?}", state.tie_break.as_ref().map(|i| &i.value)),
         Key::Fencing(name) => format!("{:?}", state.servers[name].fencing.as_ref().map(|i| &i.value)),
         Key::Mode => format!("{:?}", state.mode.as_ref().map(|i| &i.value)),
+        Key::Level => format!("{:?}", state.level()),
         Key::Configuration => format!("{:?}", state.config()),
         Key::ServerConfig(name) => format!("{:?}", state.servers[name].config.value),
         Key::Presence(name) => format!("{:?}", state.presence(name)),

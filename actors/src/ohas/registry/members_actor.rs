@@ -10,12 +10,12 @@ use std::{
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
-    ids::{RaftId, ServerName, Term},
+    ids::{RaftId, Revision, ServerName, Term},
     membership::{
         roster::{self, Found},
         voters::{Absences, Candidate, LONG_DOWN, choose},
     },
-    registry::{State as Registry, state::ServerMode},
+    registry::{Author, Command, Key, Level, State as Registry, level::next_level, state::ServerMode},
     time::Timestamp,
 };
 use tasuki_storage::raft_types::Member;
@@ -27,7 +27,7 @@ use super::{
     record::{self, Reading},
     register,
 };
-use crate::{context::Context, follow::Follow, ports::RegisterPlace};
+use crate::{context::Context, follow::Follow, ports::RegisterPlace, propose::propose};
 
 /// Something that may matter has changed.
 #[derive(Debug)]
@@ -187,7 +187,10 @@ impl State {
             return Some(Step::Roster(step, place, last.number));
         }
         let gone = members.iter().find(|(id, _, votes)| !votes && !joined.contains_key(id));
-        gone.map(|(id, member, _)| Step::Forget(*id, member.server.clone()))
+        match gone {
+            Some((id, member, _)) => Some(Step::Forget(*id, member.server.clone())),
+            None => next_level(&registry).map(|(level, read)| Step::Raise(level, read)),
+        }
     }
 }
 
@@ -196,6 +199,7 @@ enum Step {
     Listen(RaftId, Member),
     Roster(roster::Step, Option<(String, RegisterPlace)>, u64),
     Forget(RaftId, ServerName),
+    Raise(Level, Vec<(Key, Revision)>),
 }
 
 impl Step {
@@ -211,6 +215,7 @@ impl Step {
                 Some(format!("leadership goes to store {owner}, which the tie-break record names"))
             }
             Self::Roster(..) => None,
+            Self::Raise(level, _) => Some(format!("all members read level {level} of the registry")),
             Self::Forget(id, server) => Some(format!("the old store of {server} ({id}) is forgotten")),
         }
     }
@@ -226,6 +231,11 @@ impl Step {
         let outcome = match self {
             Self::Listen(id, member) => raft.add_learner(id, member).await,
             Self::Forget(id, _) => raft.remove_learner(id).await,
+            Self::Raise(level, read) => {
+                let (author, command) = (Author::Leader(context.me().clone()), Command::RaiseLevel { level });
+                let raised = propose(context, author, command, None, read).await;
+                raised.map(|_| ()).map_err(|error| error.to_string())
+            }
             Self::Roster(step, place, since) => match (step, place) {
                 (roster::Step::Vote { voters, number }, _) => raft.set_voters(voters, number, since).await,
                 (roster::Step::HandOver(owner), _) => raft.transfer_leadership(owner).await,

@@ -1,5 +1,6 @@
 //! The cluster registry: Raft, its members, and this server's own place in it.
 
+pub mod announce_actor;
 mod door;
 pub mod forge;
 pub mod members_actor;
@@ -13,7 +14,10 @@ mod serve;
 
 use std::sync::Arc;
 
-use self::{members_actor::MembersActor, presence_actor::PresenceActor, raft_actor::RaftActor};
+use self::{
+    announce_actor::AnnounceActor, members_actor::MembersActor, presence_actor::PresenceActor,
+    raft_actor::RaftActor,
+};
 use crate::{
     context::Context,
     supervise::{Child, Intensity, Strategy, SupervisorSpec},
@@ -21,7 +25,7 @@ use crate::{
 
 /// The table: what works on Raft is restarted with it.
 pub fn children(context: &Arc<Context>) -> SupervisorSpec {
-    let (a, b, c) = (context.clone(), context.clone(), context.clone());
+    let (a, b, c, d) = (context.clone(), context.clone(), context.clone(), context.clone());
     SupervisorSpec {
         name: "registry".into(),
         strategy: Strategy::RestForOne,
@@ -30,6 +34,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
             Child::worker("raft", move || (RaftActor, a.clone())),
             Child::worker("members", move || (MembersActor, b.clone())),
             Child::worker("presence", move || (PresenceActor, c.clone())),
+            Child::worker("announce", move || (AnnounceActor, d.clone())),
         ],
         clock: context.ports.clock.clone(),
         slot: None,

@@ -18,7 +18,7 @@ use tasuki_storage::{
 };
 use tokio::task::JoinHandle;
 
-use super::raft_node::RaftNode;
+use super::{announce_actor::readable, raft_node::RaftNode};
 use crate::{
     context::{Context, NodeOptions, StorePlace},
     ohas::witness::raft_timing,
@@ -71,6 +71,7 @@ impl Actor for RaftActor {
         context: Arc<Context>,
     ) -> Result<State, ActorProcessingErr> {
         let store = open(&context.options).await?;
+        readable(&context, &store.state.borrow())?;
         let (mut state, mut applied) = (store.state.clone(), store.applied.clone());
         let peers = context.ports.peers.clone();
         let settled = state.borrow().settings.as_ref().map(|settings| settings.value.votes.tie_break.clone());

@@ -18,7 +18,7 @@ use tasuki_core::{
     ids::{Lineage, RaftId, ServerName, Term},
     membership::alone::other_of_two,
     planted::{self, Planted},
-    registry::{Proposal, Reply},
+    registry::{Proposal, Reply, State, level},
     timing::Timing,
 };
 use tasuki_storage::{
@@ -74,6 +74,7 @@ pub struct RaftNode {
     pub(super) id: RaftId,
     pub(super) door: Arc<Door>,
     proposals: Arc<Mutex<HashMap<u128, Answer>>>,
+    registry: watch::Receiver<Arc<State>>,
 }
 
 /// The answer to a proposal, once there is one.
@@ -117,7 +118,7 @@ impl RaftNode {
             .await
             .map_err(|error| error.to_string())?;
         door.follow(raft.metrics());
-        let node = Self { raft, id, door, proposals: Arc::default() };
+        let node = Self { raft, id, door, proposals: Arc::default(), registry: store.state.clone() };
         let own = node.own_log(Lineage::new(""));
         if tie_break && own.as_ref().is_some_and(|own| other_of_two(own).is_some()) {
             node.door.hold(); // the other one may have gone on alone
@@ -233,6 +234,9 @@ impl RaftNode {
     }
 
     async fn propose(&self, proposal: Proposal, limit: Duration) -> FromLeader {
+        if let Some(refused) = self.not_yet(&proposal) {
+            return refused;
+        }
         // `client_write` waits for ever when there is no quorum.
         match tokio::time::timeout(limit, self.raft.client_write(proposal)).await {
             Ok(Ok(written)) => FromLeader::Reply(Box::new(written.data)),
@@ -245,9 +249,21 @@ impl RaftNode {
         }
     }
 
+    /// What some member could not read never gets into the log. The level only rises: if it is high
+    /// enough in the registry as applied here, then the entry that raised it is committed.
+    fn not_yet(&self, proposal: &Proposal) -> Option<FromLeader> {
+        let needs = level::needs(&proposal.command, proposal.reason.as_ref());
+        let state = self.registry.borrow().clone();
+        let refused = || FromLeader::Reply(Box::new(Reply::Refused(state.not_yet(needs))));
+        (needs > state.level()).then(refused)
+    }
+
     /// Commits what a leader has decided: here only, and only in the term in which it was decided. A
     /// deposed leader's judgement must not reach the next one, which grants leases of its own (R3, R4).
     pub async fn propose_in_term(&self, term: Term, proposal: Proposal, limit: Duration) -> FromLeader {
+        if let Some(refused) = self.not_yet(&proposal) {
+            return refused;
+        }
         let (responder, answer) = ProgressResponder::complete_only();
         let written = async {
             let write = self.raft.write(proposal).with_leader(term.0).responder(responder);

@@ -24,6 +24,13 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, PeerError> {
     serde_json::from_slice(body).map_err(|error| PeerError::Refused(error.to_string()))
 }
 
+/// Entries that cannot be read are of a newer version: this program was too old to be started again.
+fn read_entries<T: DeserializeOwned>(body: &[u8]) -> Result<T, PeerError> {
+    read(body).inspect_err(|error| {
+        tracing::error!(%error, "TSK-1841: the leader sends entries that this program cannot read");
+    })
+}
+
 fn write<T: Serialize>(answer: &T) -> Result<Bytes, PeerError> {
     let body = serde_json::to_vec(answer);
     body.map(Bytes::from).map_err(|error| PeerError::Refused(error.to_string()))
@@ -38,7 +45,7 @@ impl RaftNode {
         let raft = &self.raft;
         match method {
             PeerMethod::Append => {
-                let (from, body) = self.mine(read(body)?)?;
+                let (from, body) = self.mine(read_entries(body)?)?;
                 let answer = async {
                     let answer = raft.append_entries(body).await;
                     if matches!(answer, Ok(AppendEntriesResponse::Success)) {

@@ -11,7 +11,7 @@ use tasuki_core::timing::Timing;
 use self::{beats_actor::BeatsActor, handover_actor::HandoverActor};
 use super::{
     events,
-    registry::raft_actor::RaftActor,
+    registry::{announce_actor::AnnounceActor, raft_actor::RaftActor},
     sync::{gossip_actor::GossipActor, links_actor::LinksActor, links_table},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub fn children(context: &Arc<Context>) -> SupervisorSpec {
 
 /// What works on Raft is restarted with it.
 fn registry(context: &Arc<Context>) -> SupervisorSpec {
-    let (a, b) = (context.clone(), context.clone());
+    let (a, b, c) = (context.clone(), context.clone(), context.clone());
     spec(
         context,
         "registry",
@@ -44,6 +44,7 @@ fn registry(context: &Arc<Context>) -> SupervisorSpec {
         vec![
             Child::worker("raft", move || (RaftActor, a.clone())),
             Child::worker("handover", move || (HandoverActor, b.clone())),
+            Child::worker("announce", move || (AnnounceActor, c.clone())),
         ],
     )
 }

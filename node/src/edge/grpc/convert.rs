@@ -7,7 +7,7 @@ use tasuki_core::{
     ids::{Epoch, Incarnation, Lineage, RaftId, Revision, ServerName, Term},
     membership::view::{GossipState, PathState},
     registry::{
-        Author, Change,
+        Author, Change, Level,
         state::{AfterStop, GroupState, ResourceState, Target},
     },
     time::{Timestamp, WallTime},
@@ -213,6 +213,7 @@ pub fn status_out(status: ClusterStatus) -> wire::ClusterStatusResponse {
         groups: status.groups.into_iter().map(group_out).collect(),
         monitors: status.monitors.into_iter().map(monitor_out).collect(),
         warnings: status.warnings,
+        level: status.level.0,
     }
 }
 
@@ -243,6 +244,7 @@ pub fn status_in(status: wire::ClusterStatusResponse) -> Result<ClusterStatus> {
         groups: all(status.groups, group_in)?,
         monitors: all(status.monitors, monitor_in)?,
         warnings: status.warnings,
+        level: Level(status.level).max(Level::BASE),
     })
 }
 
@@ -262,6 +264,8 @@ pub fn server_out(server: ServerStatus) -> wire::ServerStatus {
         caution: server.caution,
         gossip: server.gossip.map_or(0, gossip_out),
         lease_left_ms: server.lease_left_ms,
+        version: text_of(server.version),
+        level: server.level.map_or(0, |level| level.0),
         paths: server
             .paths
             .into_iter()
@@ -297,6 +301,8 @@ pub fn server_in(server: wire::ServerStatus) -> Result<ServerStatus> {
         caution: server.caution,
         gossip: if server.gossip == 0 { None } else { Some(gossip_in(server.gossip)?) },
         lease_left_ms: server.lease_left_ms,
+        version: optional(server.version),
+        level: (server.level > 0).then_some(Level(server.level)),
         paths: all(server.paths, |path| {
             Ok(PathStatus {
                 network: path.network.as_str().into(),

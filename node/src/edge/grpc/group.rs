@@ -27,27 +27,27 @@ impl Group for Face {
 
     async fn start(&self, request: Request<wire::StartGroupRequest>) -> Answer<wire::Accepted> {
         let by = self.by(&request)?;
-        let wire::StartGroupRequest { group, on } = request.into_inner();
+        let wire::StartGroupRequest { group, on, because } = request.into_inner();
         let on = convert::optional(on).map(ServerName::new);
-        let accepted =
-            self.app.group_start(&by, GroupName::new(group), on).await.map_err(|e| to_status(&e))?;
+        let started = self.app.group_start(&by, GroupName::new(group), on, because);
+        let accepted = started.await.map_err(|e| to_status(&e))?;
         Ok(Response::new(convert::accepted_out(accepted)))
     }
 
     async fn stop(&self, request: Request<wire::StopGroupRequest>) -> Answer<wire::Accepted> {
         let by = self.by(&request)?;
-        let wire::StopGroupRequest { group, force } = request.into_inner();
-        let accepted =
-            self.app.group_stop(&by, GroupName::new(group), force).await.map_err(|e| to_status(&e))?;
+        let wire::StopGroupRequest { group, force, because } = request.into_inner();
+        let stopped = self.app.group_stop(&by, GroupName::new(group), force, because);
+        let accepted = stopped.await.map_err(|e| to_status(&e))?;
         Ok(Response::new(convert::accepted_out(accepted)))
     }
 
     async fn r#move(&self, request: Request<wire::MoveGroupRequest>) -> Answer<wire::Accepted> {
         let by = self.by(&request)?;
-        let wire::MoveGroupRequest { group, to, force } = request.into_inner();
+        let wire::MoveGroupRequest { group, to, force, because } = request.into_inner();
         let to = convert::optional(to).map(ServerName::new);
-        let accepted =
-            self.app.group_move(&by, GroupName::new(group), to, force).await.map_err(|e| to_status(&e))?;
+        let moved = self.app.group_move(&by, GroupName::new(group), to, force, because);
+        let accepted = moved.await.map_err(|e| to_status(&e))?;
         Ok(Response::new(convert::accepted_out(accepted)))
     }
 

@@ -101,8 +101,9 @@ impl Change<'_> {
                 mode: ServerMode::Active,
                 down_because: None,
                 watchdog: None,
+                speaks: None,
             },
-            |before| Presence { raft_id, ..before },
+            |before| Presence { raft_id, speaks: None, ..before },
         );
         let key = Key::Presence(server.clone());
         let item = self.renewed(presence, key, |s| s.servers.get(server)?.presence.as_ref());

@@ -45,6 +45,7 @@ impl Change<'_> {
             p.mode = ServerMode::Active;
             p.down_because = None;
             p.watchdog = None; // until this one's guard has told of it
+            p.speaks = None; // it may be another version
         });
         self.fencing_of_returned(server, rebooted);
         if rebooted {
