@@ -4,6 +4,8 @@
 #   deploy/lab.sh up            builds what is missing, and starts it; waits until the database answers
 #   deploy/lab.sh down          ends it, and removes everything that it made but the images
 #   deploy/lab.sh watch         what the client sees
+#   deploy/lab.sh add           a third server, mimi, becomes a member while everything runs
+#   deploy/lab.sh remove        and is taken out again
 #   deploy/lab.sh on SERVER …   a command on kiki, lala, mimi or ruru: deploy/lab.sh on kiki tasuki cluster status
 #   deploy/lab.sh compose …     any other word of docker compose
 #
@@ -15,7 +17,11 @@ base="debian:bookworm-slim"
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
+# mimi is in a profile of her own, so that `up` alone leaves her out.
 compose() {
+    local COMPOSE_PROFILES=mimi
+    [ "$*" != "up --detach" ] || COMPOSE_PROFILES=""
+    export COMPOSE_PROFILES
     if docker compose version >/dev/null 2>&1; then
         docker compose --project-name tasuki-lab --file deploy/compose.yaml "$@"
     elif command -v docker-compose >/dev/null; then
@@ -73,6 +79,22 @@ up)
     printf '\nSee outages as they happen:  deploy/lab.sh watch\nBreak something:             docker kill tasuki-kiki\n'
     ;;
 down) compose down --volumes --remove-orphans ;;
+add)
+    token="$(compose exec -T kiki tasuki server add mimi --at public=172.30.85.13 --at interconnect=172.30.86.13 --json |
+        sed -n 's/.*"token": *"\([^"]*\)".*/\1/p')"
+    [ -n "$token" ] || fail "there is no token for mimi"
+    compose exec -T kiki sh -c "echo '$token' >/lab/mimi"
+    compose up --detach --no-build mimi
+    await 60 "mimi" compose exec -T kiki sh -c "tasuki cluster status | grep -Eq '^mimi +up '"
+    compose exec -T kiki tasuki cluster status
+    ;;
+remove)
+    compose exec -T kiki tasuki server remove mimi --stop --yes
+    compose exec -T kiki rm -f /lab/mimi
+    compose rm --stop --force mimi
+    docker volume rm tasuki-lab_mimi >/dev/null
+    compose exec -T kiki tasuki cluster status
+    ;;
 watch) compose logs --follow --tail 20 client ;;
 on)
     shift
