@@ -178,7 +178,13 @@ impl AppError {
         match self {
             Self::Invalid(_) | Self::NotAcknowledged(_) => Exit::Usage,
             Self::NotFound { .. } => Exit::NotFound,
-            Self::Refused(Refusal::NoSuchServer(_) | Refusal::NoSuchGroup(_)) => Exit::NotFound,
+            Self::Refused(
+                Refusal::NoSuchServer(_)
+                | Refusal::NoSuchGroup(_)
+                | Refusal::NoSuchMonitor(_)
+                | Refusal::NoSuchPool(_)
+                | Refusal::NoSuchVolume(_),
+            ) => Exit::NotFound,
             Self::Refused(Refusal::Token(_)) | Self::PermissionDenied { .. } | Self::Unauthenticated(_) => {
                 Exit::PermissionDenied
             }

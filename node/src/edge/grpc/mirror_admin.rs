@@ -5,7 +5,7 @@ use tasuki_proto::v1::{self as wire, mirror_admin_server::MirrorAdmin};
 use tonic::{Request, Response, Status};
 
 use super::{Face, convert, status::to_status};
-use crate::app::AppError;
+use crate::app::{AppError, Role};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -30,8 +30,21 @@ impl MirrorAdmin for Face {
         }))
     }
 
+    async fn differences(
+        &self,
+        request: Request<wire::MirrorDifferencesRequest>,
+    ) -> Answer<wire::MirrorDifferencesResponse> {
+        let by = self.by(&request)?;
+        let wire::MirrorDifferencesRequest { volume, here } = request.into_inner();
+        let found = self.app.mirror_differences(&by, &VolumeName::new(volume), here).await;
+        let parts = found.map_err(|e| to_status(&e))?.into_iter().map(convert::difference_out).collect();
+        Ok(Response::new(wire::MirrorDifferencesResponse { parts }))
+    }
+
     async fn order(&self, request: Request<wire::MirrorOrderRequest>) -> Answer<wire::MirrorOrderResponse> {
         let by = self.by(&request)?;
+        // Before the request is read: nobody else is told what is wrong with it.
+        by.must_be(Role::Operator).map_err(|e| to_status(&e))?;
         let request = request.into_inner();
         let (volume, here) = (VolumeName::new(request.volume.as_str()), request.here);
         let order = convert::order_in(request).map_err(|e| to_status(&AppError::Invalid(e.to_string())))?;
