@@ -187,7 +187,8 @@ async fn serve(data: &Path, run: &Path) -> Result<(), NodeError> {
     let fleet = Arc::new(PeerFleet::new(identity.clone()));
     let app = App::new(Arc::new(node.clone()), fleet, Arc::new(identity.clone()), data.to_owned())
         .with_votes(Arc::new(crate::edge::system::SystemVotes::new(files)))
-        .with_mirrors(Arc::new(node.mirrors()));
+        .with_mirrors(Arc::new(node.mirrors()))
+        .with_files(Arc::new(crate::edge::system::ExtFiles));
     let (faces, _health) =
         routes(app, identity.lineage().clone()).await.map_err(|e| NodeError::Tree(e.to_string()))?;
     let everything: Routes = faces.clone().add_service(peer_service(node.clone(), &identity, cuts));

@@ -42,7 +42,7 @@ pub enum VolumeError {
     #[error("{0}")]
     Area(String),
     /// The management area is blank although this copy was counted on.
-    #[error("the management area {} is blank, although the registry counts on this copy", .0.display())]
+    #[error("TSK-1827: the management area {} is blank, although the registry counts on this copy", .0.display())]
     Lost(PathBuf),
     /// The disk failed.
     #[error("{0}")]
@@ -111,8 +111,16 @@ pub enum VolumeEvent {
     },
     /// A check of the copies against each other has ended.
     Verified(VerifyReport),
+    /// As a secondary: what only this copy has was saved before it is overwritten, or why it could not
+    /// be; then nothing is overwritten.
+    Saved(Result<PathBuf, String>),
     /// The device went away by itself.
     DeviceLost(String),
+    /// The data path has ended by a fault of its own; the copy is as after the end of a process.
+    Ended {
+        /// What happened.
+        why: String,
+    },
 }
 
 /// What a check of the copies found.
@@ -253,10 +261,16 @@ pub trait VolumePath: Send + Sync + 'static {
     async fn detach(&self) -> Result<(), VolumeError>;
     /// Goes on without the own disk: reads and writes go through this peer.
     async fn go_diskless(&self, through: &ServerName) -> Result<(), VolumeError>;
+    /// What a peer lacks, as far as this copy knows: offsets and lengths in bytes, in order.
+    fn lacks(&self, peer: &ServerName) -> Vec<(u64, u64)>;
+    /// Ends a check of the copies; `Verified` says so.
+    fn stop_verify(&self);
     /// Fails what is in flight and what comes (R34).
     fn fail_io(&self);
     /// Makes the volume as large as the smaller of its data areas now is; the new size in bytes.
     async fn resize(&self) -> Result<u64, VolumeError>;
+    /// Whether the data path answers; waits for it as long as it takes.
+    async fn answers(&self) -> Result<(), VolumeError>;
     /// How it is.
     fn view(&self) -> VolumeView;
     /// What the management area says now.

@@ -74,6 +74,7 @@ pub const INTENTIONS: &[Intention] = &[
     both("Fence/Lift", "fence lift"),
     both("MirrorAdmin/Status", "mirror status"),
     both("MirrorAdmin/Status", "mirror detail"),
+    both("MirrorAdmin/Differences", "mirror differences"),
     silent("MirrorAdmin/Here", "asked by the server that serves `mirror status`"),
     both("MirrorAdmin/Create", "mirror create"),
     both("MirrorAdmin/Order", "mirror rebuild"),
@@ -114,4 +115,5 @@ pub const INTENTIONS: &[Intention] = &[
     both("Config/Rollback", "config rollback"),
     both("Event/Watch", "event watch"),
     offline("completion", "prints a script for the shell"),
+    offline("manual", "writes the program's man pages"),
 ];

@@ -3,9 +3,11 @@
 //! What changes the registry is proposed; what the data path does is done by the server that has the
 //! volume open, wherever it was asked for.
 
+mod differences;
 mod orders;
+mod remedies;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,11 @@ use tasuki_core::{
     time::WallTime,
 };
 
-pub use self::orders::{CONFIRM, Order, OrderDone};
+pub use self::{
+    differences::{Difference, FileFinder, FilesFound, Look},
+    orders::{CONFIRM, Order, OrderDone},
+    remedies::remedy,
+};
 use super::{App, AppError, Caller, Role, error::Exit, joins::addresses_of};
 
 /// The mirrored volumes of this server, for the service layer; in the program always a
@@ -35,6 +41,10 @@ pub trait Mirrors: Send + Sync + 'static {
     fn list(&self) -> Vec<MirrorView>;
     /// A word to a volume that is open here.
     fn wish(&self, volume: &VolumeName, wish: Wish) -> Result<(), MirrorError>;
+    /// Ends what is under way.
+    fn stop(&self, volume: &VolumeName) -> Result<(), MirrorError>;
+    /// What other copies lack, as far as this one knows: offsets and lengths in bytes.
+    fn lacks(&self, volume: &VolumeName) -> Result<BTreeMap<ServerName, Vec<(u64, u64)>>, MirrorError>;
     /// Begins to compare the copies.
     fn verify(&self, volume: &VolumeName, peer: &ServerName, repair: bool) -> Result<(), MirrorError>;
     /// As large as the data areas allow now.
@@ -49,6 +59,14 @@ impl Mirrors for MirrorsHandle {
 
     fn wish(&self, volume: &VolumeName, wish: Wish) -> Result<(), MirrorError> {
         Self::wish(self, volume, wish)
+    }
+
+    fn stop(&self, volume: &VolumeName) -> Result<(), MirrorError> {
+        Self::stop(self, volume)
+    }
+
+    fn lacks(&self, volume: &VolumeName) -> Result<BTreeMap<ServerName, Vec<(u64, u64)>>, MirrorError> {
+        Self::lacks(self, volume)
     }
 
     fn verify(&self, volume: &VolumeName, peer: &ServerName, repair: bool) -> Result<(), MirrorError> {
@@ -391,6 +409,25 @@ fn disk_of(state: &State, name: &VolumeName) -> Result<(GroupName, GroupConfig),
     })
 }
 
+fn failed(error: MirrorError) -> AppError {
+    match &error {
+        MirrorError::Idle(_) => coded(
+            "TSK-1863",
+            error.to_string(),
+            "nothing needs to be done; `tasuki mirror status` shows what is under way",
+            Exit::Refused,
+        ),
+        MirrorError::NotOpen { why, .. } => {
+            let remedy = remedy(why).unwrap_or("`tasuki mirror status` shows how the copies are");
+            coded("TSK-1818", error.to_string(), remedy, Exit::Refused)
+        }
+        _ => {
+            let remedy = "`tasuki mirror status` shows who has it open";
+            coded("TSK-1818", error.to_string(), remedy, Exit::Refused)
+        }
+    }
+}
+
 fn coded(code: &str, message: String, remedy: &str, exit: Exit) -> AppError {
     AppError::Coded { code: code.to_owned(), message, remedy: remedy.to_owned(), exit }
 }
@@ -420,7 +457,12 @@ fn together(
         };
         let there = primary.as_ref().and_then(|copy| copy.peers.iter().find(|peer| peer.server == *server));
         let link = link_of(here.as_ref(), there);
-        let colour = here.as_ref().map_or(Colour::Grey, |copy| Colour::of(copy.disk, link));
+        let colour = match &here {
+            // Its server answers, and cannot use it.
+            Some(copy) if copy.disk == DiskState::Diskless && !copy.problem.is_empty() => Colour::Red,
+            Some(copy) => Colour::of(copy.disk, link),
+            None => Colour::Grey,
+        };
         let areas = disk.areas(server);
         CopyStatus {
             server: server.clone(),
@@ -457,6 +499,7 @@ fn together(
 fn link_of(here: Option<&CopyHere>, there: Option<&PeerStatus>) -> LinkState {
     let worst = |links: Vec<LinkState>| {
         let order = [
+            LinkState::Diverged,
             LinkState::Disconnected,
             LinkState::Handshaking,
             LinkState::Paused,

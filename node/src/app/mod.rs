@@ -67,6 +67,7 @@ pub struct App {
     scripts: PathBuf,
     votes: Option<Arc<dyn votes::Votes>>,
     mirrors: Option<Arc<dyn mirrors::Mirrors>>,
+    files: Option<Arc<dyn mirrors::FileFinder>>,
 }
 
 impl App {
@@ -78,7 +79,7 @@ impl App {
         authority: Arc<dyn Authority>,
         scripts: PathBuf,
     ) -> Self {
-        Self { node, fleet, authority, scripts, votes: None, mirrors: None }
+        Self { node, fleet, authority, scripts, votes: None, mirrors: None, files: None }
     }
 
     /// With the voting files of this machine.
@@ -91,6 +92,12 @@ impl App {
     #[must_use]
     pub fn with_mirrors(self, mirrors: Arc<dyn mirrors::Mirrors>) -> Self {
         Self { mirrors: Some(mirrors), ..self }
+    }
+
+    /// With whoever finds the files in some places of a disk.
+    #[must_use]
+    pub fn with_files(self, files: Arc<dyn mirrors::FileFinder>) -> Self {
+        Self { files: Some(files), ..self }
     }
 
     /// The registry as this server has applied it.

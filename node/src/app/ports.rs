@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, watch};
 use super::{
     caller::Caller,
     error::AppError,
-    mirrors::{CopyHere, Order, OrderDone},
+    mirrors::{CopyHere, Difference, Order, OrderDone},
     votes::VoteView,
 };
 use crate::identity::{Identity, Token, Welcome};
@@ -169,6 +169,21 @@ pub trait Fleet: Send + Sync + 'static {
         _port: u16,
     ) -> Result<Vec<CopyHere>, String> {
         Err("cannot be asked".to_owned())
+    }
+
+    /// Asks a server, for this caller, what its copy of a disk has that others lack.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or what it answered.
+    async fn mirror_differences_there(
+        &self,
+        server: &ServerName,
+        _addresses: &[IpAddr],
+        _port: u16,
+        _by: &Caller,
+        _volume: &VolumeName,
+    ) -> Result<Vec<Difference>, AppError> {
+        Err(AppError::Unreachable(format!("{server} cannot be asked")))
     }
 
     /// Has a server carry out an order of this caller.

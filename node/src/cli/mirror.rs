@@ -1,5 +1,6 @@
-//! `tasuki mirror status | detail | create | rebuild | verify | stop | pause | resume | resize | force`
+//! `tasuki mirror status | detail | differences | create | rebuild | verify | stop | pause | resume | resize | force`
 
+mod differences;
 mod follow;
 mod tables;
 
@@ -60,6 +61,12 @@ pub(super) async fn perform(context: &Context, verb: MirrorVerb) -> Result<ExitC
                 volumes.iter().map(|volume| detail(volume, context.out.color)).collect::<Vec<_>>().join("\n")
             })?;
         }
+        MirrorVerb::Differences { volume } => {
+            let request = wire::MirrorDifferencesRequest { volume, here: false };
+            let answer = client.differences(request).await.map_err(answered)?.into_inner();
+            let parts: Vec<_> = answer.parts.into_iter().map(convert::difference_in).collect();
+            context.out.show(&parts, |parts| differences::text(parts))?;
+        }
         MirrorVerb::Create { volume, group, data, metadata, keys, edit } => {
             let areas = [("data".to_owned(), data), ("metadata".to_owned(), metadata)];
             let keys = areas.into_iter().chain(keys).map(|(name, value)| wire::MirrorKey { name, value });
@@ -89,7 +96,7 @@ pub(super) async fn perform(context: &Context, verb: MirrorVerb) -> Result<ExitC
             let done = order_of(&mut client, &volume, &order).await?;
             return follow::verify(context, &mut client, &volume, done, wait).await;
         }
-        MirrorVerb::Stop { volume } => say(context, &mut client, volume, Order::Stop, "stops").await?,
+        MirrorVerb::Stop { volume } => say(context, &mut client, volume, Order::Stop, "ends").await?,
         MirrorVerb::Pause { volume } => say(context, &mut client, volume, Order::Pause, "rests").await?,
         MirrorVerb::Resume { volume } => say(context, &mut client, volume, Order::Resume, "goes on").await?,
         MirrorVerb::Resize { volume } => {
@@ -132,7 +139,7 @@ async fn say(
 ) -> Result<(), AppError> {
     let done = order_of(client, &volume, &order).await?;
     let ordered = Ordered { volume, done };
-    context.out.show(&ordered, |one| format!("the rebuild of {} {does} (on {})", one.volume, one.done.server))
+    context.out.show(&ordered, |one| format!("what is under way on {} {does} (on {})", one.volume, one.done.server))
 }
 
 /// Asks on a terminal; elsewhere nobody is there to answer, and the refusal stands.

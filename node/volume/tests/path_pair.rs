@@ -7,7 +7,7 @@ use path_common::{EXTENT, Pair, SIZE, block, flush, read, run, until, write};
 use tasuki_core::mirror::{DiskState, LinkState, Role};
 use tasuki_volume::{
     block::{BlockError, Request},
-    path::VolumeEvent,
+    path::{PathError, VolumeEvent},
 };
 use tokio::sync::oneshot;
 
@@ -159,9 +159,14 @@ fn a_loser_saves_what_only_it_has_before_it_is_overwritten() {
             .await
             .unwrap();
         assert!(pair.equal());
-        let saved = std::fs::read_dir(pair.saved()).unwrap().next().unwrap().unwrap().path();
-        let saved = std::fs::read(saved).unwrap();
-        assert!(saved.windows(4096).any(|bytes| bytes == block(0x77)), "it is in the file");
+        let names = std::fs::read_dir(pair.saved()).unwrap().map(|entry| entry.unwrap().path());
+        let (images, pages): (Vec<_>, Vec<_>) = names.partition(|path| path.extension().unwrap() == "img");
+        let image = std::fs::read(&images[0]).unwrap();
+        let at = usize::try_from(3 * EXTENT).unwrap();
+        assert_eq!(image[at..at + 4096], block(0x77), "it is in the image, in its place");
+        let page = std::fs::read_to_string(&pages[0]).unwrap();
+        assert!(page.contains("\"overwritten_from\": \"lala\""), "{page}");
+        assert_eq!((images.len(), pages.len()), (1, 1), "nothing half done is left");
     });
 }
 
@@ -176,5 +181,36 @@ fn reads_and_writes_of_a_volume_that_is_closed_for_good_fail_and_do_not_hang() {
         assert_eq!(waiting.await.unwrap(), Err(BlockError::Io), "R34");
         assert_eq!(read(&door, 0, 1).await, Err(BlockError::Io));
         assert_eq!(flush(&door).await, Err(BlockError::Io));
+    });
+}
+
+#[test]
+fn a_panic_on_the_volumes_thread_ends_the_data_path_as_the_end_of_its_process_would() {
+    run(async {
+        let mut pair = Pair::new(None);
+        let door = pair.promote(0).await;
+        pair.both_good().await;
+        for at in 0..20 {
+            write(&door, at * EXTENT, block(at as u8 + 1)).await.unwrap();
+        }
+        flush(&door).await.unwrap();
+        let volume = pair.up(0).volume.clone();
+        volume.answers().await.unwrap();
+        volume.spawn(|| Box::pin(async { panic!("planted") }));
+        let mut said = pair.up(0).said.subscribe();
+        let ended = |event: &VolumeEvent| matches!(event, VolumeEvent::Ended { why } if why == "planted");
+        said.wait_for(|said| said.iter().any(ended)).await.unwrap();
+        assert_eq!(volume.answers().await, Err(PathError::Ended));
+        until(|| door.requests.is_closed()).await; // what waits for an answer gets an error
+        drop((door, volume, said));
+        pair.kill(0).await;
+        pair.boot(0);
+        assert!(pair.up(0).volume.copy().crashed);
+        let door = pair.promote(0).await;
+        pair.both_good().await;
+        for at in 0..20 {
+            assert!(read(&door, at * EXTENT, 4096).await.unwrap() == block(at as u8 + 1));
+        }
+        assert!(pair.equal());
     });
 }

@@ -30,6 +30,9 @@ mod disk;
 mod opening;
 mod peers;
 mod proposals;
+#[cfg(test)]
+mod situation;
+mod view;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -87,6 +87,8 @@ pub enum LinkState {
     SyncTarget,
     /// A resync waits until an operator lets it go on.
     Paused,
+    /// No stream: each side has data that the other lacks, and an operator decides whose is lost.
+    Diverged,
 }
 
 impl fmt::Display for LinkState {
@@ -98,6 +100,7 @@ impl fmt::Display for LinkState {
             Self::SyncSource => "SyncSource",
             Self::SyncTarget => "SyncTarget",
             Self::Paused => "Paused",
+            Self::Diverged => "Diverged",
         })
     }
 }
@@ -134,6 +137,7 @@ impl Colour {
         match (disk, link) {
             (_, LinkState::SyncTarget | LinkState::Paused) => Self::Yellow,
             (DiskState::UpToDate, _) => Self::Green,
+            (_, LinkState::Diverged) => Self::Red,
             (DiskState::Consistent | DiskState::Diskless, _) => Self::Grey,
             (DiskState::Failed | DiskState::Inconsistent | DiskState::Outdated, _) => Self::Red,
         }

@@ -2,12 +2,13 @@
 //! asked for, and who waits for it. Restarting an actor never closes a volume.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tasuki_core::ids::Epoch;
+use tasuki_core::ids::{Epoch, ServerName};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 
 use super::{
@@ -53,6 +54,8 @@ pub struct Inner {
     pub using: Vec<oneshot::Sender<String>>,
     /// Why the copy is not open.
     pub problem: Option<String>,
+    /// Peers whose data and this copy's went apart.
+    pub apart: BTreeSet<ServerName>,
     /// What the last check found.
     pub verified: Option<VerifyReport>,
     /// It was closed for good.

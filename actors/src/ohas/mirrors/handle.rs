@@ -1,6 +1,7 @@
 //! The mirrored volumes from outside: for the resource agent and the service layer.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Weak},
 };
@@ -8,7 +9,7 @@ use std::{
 use tasuki_core::{
     ids::{Epoch, GroupName, ServerName, VolumeName},
     mirror::{
-        DiskState, Role,
+        DiskState, LinkState, Role,
         state::{Event, NotPromoted, Wish},
     },
     registry::mirror::Volume,
@@ -38,6 +39,9 @@ pub enum MirrorError {
     /// The core refused it.
     #[error(transparent)]
     NotPromoted(#[from] NotPromoted),
+    /// Neither a resync nor a check runs.
+    #[error("nothing is under way on {0}")]
+    Idle(VolumeName),
     /// Only the server that has the volume open can do it.
     #[error("{0} is not open on this server")]
     NotPrimary(VolumeName),
@@ -203,6 +207,35 @@ impl MirrorsHandle {
         Ok(())
     }
 
+    /// Ends what is under way: a resync, or a check of the copies.
+    ///
+    /// # Errors
+    /// When nothing is under way, or the volume is not open here.
+    pub fn stop(&self, volume: &VolumeName) -> Result<(), MirrorError> {
+        let path = self.primary(volume)?;
+        if !is_busy(&path.view()) {
+            return Err(MirrorError::Idle(volume.clone()));
+        }
+        path.stop_verify();
+        self.desk(volume)?.slot.cast(MirrorMsg::Wish(Wish::Cancel));
+        Ok(())
+    }
+
+    /// What the copy of each other server lacks, as far as this one knows: offsets and lengths in bytes.
+    ///
+    /// # Errors
+    /// When the copy here is not open.
+    pub fn lacks(&self, volume: &VolumeName) -> Result<BTreeMap<ServerName, Vec<(u64, u64)>>, MirrorError> {
+        let path = self.path(volume)?;
+        let inner = self.desk(volume)?;
+        let peers = inner.inner().opened_as.as_ref().map(|opened| opened.rules.peers.clone());
+        let lacks = |peer: ServerName| {
+            let spans = path.lacks(&peer);
+            (peer, spans)
+        };
+        Ok(peers.into_iter().flatten().map(lacks).collect())
+    }
+
     /// Begins to compare the copies; what was found is in the view when it has ended.
     ///
     /// # Errors
@@ -225,12 +258,21 @@ impl MirrorsHandle {
     }
 }
 
+/// A resync or a check is under way.
+fn is_busy(view: &VolumeView) -> bool {
+    view.peers.iter().any(|peer| peer.progress.is_some())
+}
+
 fn view(context: &Context, volume: &VolumeName, desk: &Desk) -> MirrorView {
     let registry = context.state();
     let facts = registry.volumes.get(volume).map(|item| item.value.clone());
     let group = configured(&registry, context.me()).remove(volume).map(|it| it.rules.group);
-    let path = desk.path().map(|path| path.view());
+    let mut path = desk.path().map(|path| path.view());
     let inner = desk.inner();
+    let seen = path.iter_mut().flat_map(|path| &mut path.peers);
+    for peer in seen.filter(|peer| inner.apart.contains(&peer.server)) {
+        peer.link = LinkState::Diverged;
+    }
     let good = facts.as_ref().map(|facts| facts.good.contains(context.me()));
     MirrorView {
         volume: volume.clone(),

@@ -27,12 +27,12 @@ use super::{
     desk::{Desk, Events},
     handle::MirrorError,
     orders::{Order, Orders},
-    places_of, told,
+    places_of, told, watch,
 };
 use crate::{
     context::Context,
     handle::RegistryError,
-    ports::volumes::{OpenedVolume, VolumeError, VolumeEvent, VolumeOrder},
+    ports::volumes::{OpenedVolume, VolumeError, VolumeEvent, VolumeOrder, VolumePath},
     propose::{propose, read},
 };
 
@@ -48,6 +48,8 @@ pub enum MirrorMsg {
     OpenAgain,
     /// The data path says something.
     Path(VolumeEvent),
+    /// The data path has not answered for some time, or answers again.
+    Answers(bool),
     /// What an order came to, a proposal, or a timer.
     Event(Event),
     /// The device is there, or not.
@@ -93,12 +95,14 @@ pub struct State {
     opening: Option<JoinHandle<()>>,
     /// Hands on what the data path says.
     listening: Option<JoinHandle<()>>,
+    /// Looks whether the data path answers.
+    watching: Option<JoinHandle<()>>,
     wakes: BTreeMap<Wake, JoinHandle<()>>,
 }
 
 impl Drop for State {
     fn drop(&mut self) {
-        let tasks = self.opening.iter().chain(&self.listening).chain(self.wakes.values());
+        let tasks = self.opening.iter().chain(&self.listening).chain(&self.watching).chain(self.wakes.values());
         tasks.for_each(JoinHandle::abort);
     }
 }
@@ -128,6 +132,7 @@ impl Actor for MirrorActor {
             device: None,
             opening: None,
             listening: None,
+            watching: None,
             wakes: BTreeMap::new(),
         };
         state.adopt_or_open();
@@ -146,6 +151,7 @@ impl Actor for MirrorActor {
             MirrorMsg::Opened(opened) => state.opened(opened),
             MirrorMsg::OpenAgain => state.open(),
             MirrorMsg::Path(event) => state.path_says(event),
+            MirrorMsg::Answers(answers) => state.answers(answers),
             MirrorMsg::Event(event) => state.on(event),
             MirrorMsg::Attached(attached) => state.attached(attached),
             MirrorMsg::Problem(why) => {
@@ -249,6 +255,9 @@ impl State {
     fn begin(&mut self, events: Events) {
         let (Some(path), Some(config)) = (self.desk.path(), &self.config) else { return };
         self.machine = Some(Mirror::new(config.rules.clone(), Some(path.copy())));
+        if let Some(before) = self.watching.replace(watch::watch(path.clone(), self.me.clone())) {
+            before.abort();
+        }
         self.orders = Some(Orders::to(path, self.me.clone()));
         let me = self.me.clone();
         if let Some(before) = self.listening.take() {
@@ -303,14 +312,20 @@ impl State {
             inner.open.take()
         };
         (self.machine, self.orders) = (None, None);
-        if let Some((path, _)) = open {
-            let me = self.me.clone();
-            self.opening = Some(tokio::spawn(async move {
-                path.close().await;
-                drop(path); // and with it its hold on the areas
-                let _gone = me.cast(MirrorMsg::OpenAgain);
-            }));
+        self.close_and_open(open.map(|(path, _)| path));
+    }
+
+    fn close_and_open(&mut self, open: Option<Arc<dyn VolumePath>>) {
+        let Some(path) = open else { return };
+        if let Some(watching) = self.watching.take() {
+            watching.abort(); // it holds the path too
         }
+        let me = self.me.clone();
+        self.opening = Some(tokio::spawn(async move {
+            path.close().await;
+            drop(path); // and with it its hold on the areas
+            let _gone = me.cast(MirrorMsg::OpenAgain);
+        }));
     }
 
     /// Compares what is wanted with what is, and takes the next step.
@@ -396,11 +411,53 @@ impl State {
                 self.tell("mirror-verified", text);
                 self.desk.inner().verified = Some(report);
             }
+            VolumeEvent::Saved(Ok(path)) => {
+                let text = format!("what only the copy here has was saved as {}", path.display());
+                self.tell("mirror-saved", text);
+            }
+            VolumeEvent::Saved(Err(why)) => {
+                let text = format!(
+                    "TSK-1860: what only the copy here has cannot be saved, and so is not overwritten: {why}"
+                );
+                self.tell("mirror-not-saved", text);
+            }
             VolumeEvent::DeviceLost(why) => {
                 self.tell("mirror-device-lost", format!("the device went away: {why}"));
                 self.desk.inner().end_use(&why);
             }
+            VolumeEvent::Ended { why } => self.ended(&why),
         }
+    }
+
+    /// The data path has ended by a fault of its own: whoever uses the volume is told, and the copy is
+    /// opened again, as after the end of a process.
+    fn ended(&mut self, why: &str) {
+        if self.machine.is_none() {
+            return; // it is being opened again
+        }
+        self.tell("mirror-ended", format!("TSK-1870: the data path has ended, and is opened again: {why}"));
+        let tasks = self.listening.take().into_iter().chain(self.watching.take());
+        tasks.chain(std::mem::take(&mut self.wakes).into_values()).for_each(|task| task.abort());
+        (self.machine, self.orders, self.device) = (None, None, None);
+        let open = {
+            let mut inner = self.desk.inner();
+            inner.wanted = None;
+            inner.end_use("the volume's data path has ended");
+            inner.answer_promoting(|| Err(VolumeError::Ended.into()));
+            inner.open.take()
+        };
+        self.set_phase(Phase::Closed);
+        self.close_and_open(open.map(|(path, _)| path));
+        self.reconcile();
+    }
+
+    fn answers(&mut self, answers: bool) {
+        let silent = "TSK-1871: the data path does not answer";
+        let mut inner = self.desk.inner();
+        inner.problem = (!answers).then(|| silent.to_owned());
+        drop(inner);
+        let text = if answers { "the data path answers again" } else { silent };
+        self.tell("mirror-silent", text.to_owned());
     }
 
     fn attached(&mut self, attached: Result<PathBuf, VolumeError>) {
@@ -425,7 +482,9 @@ impl State {
     fn on(&mut self, event: Event) {
         let Some(machine) = &mut self.machine else { return };
         tracing::debug!(volume = %self.volume, ?event, "mirror");
-        for action in machine.on(event) {
+        let actions = machine.on(event);
+        self.desk.inner().apart = machine.apart();
+        for action in actions {
             self.perform(action);
         }
     }

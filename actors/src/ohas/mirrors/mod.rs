@@ -8,6 +8,7 @@ mod handle;
 pub mod mirror_actor;
 mod orders;
 mod told;
+mod watch;
 mod wiring;
 
 use std::{

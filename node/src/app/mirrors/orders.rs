@@ -1,7 +1,6 @@
 //! What operators ask of mirrored disks.
 
 use serde::{Deserialize, Serialize};
-use tasuki_actors::ohas::mirrors::MirrorError;
 use tasuki_core::{
     config::GroupConfig,
     ids::{GroupName, Revision, ServerName, VolumeName},
@@ -9,7 +8,7 @@ use tasuki_core::{
     registry::{Command, Key, State, mirror::VolumeCommand},
 };
 
-use super::{coded, disk_of, place_of};
+use super::{coded, disk_of, failed, place_of};
 use crate::app::{App, AppError, Caller, Role, config::Push, error::Exit};
 
 /// What has to be typed before data may be lost.
@@ -116,8 +115,6 @@ impl App {
                 None => Ok(peers().cloned().collect()),
             }
         };
-        let failed =
-            |error: MirrorError| cannot(error.to_string(), "`tasuki mirror status` shows who has it open");
         let mut done = OrderDone { server: me.clone(), copies: Vec::new(), size: 0 };
         match order {
             Order::Rebuild { server, full, discard } => {
@@ -147,7 +144,7 @@ impl App {
                 mirrors.verify(volume, &peer, repair).map_err(failed)?;
                 done.copies = vec![peer];
             }
-            Order::Stop => mirrors.wish(volume, Wish::Cancel).map_err(failed)?,
+            Order::Stop => mirrors.stop(volume).map_err(failed)?,
             Order::Pause => mirrors.wish(volume, Wish::Pause).map_err(failed)?,
             Order::Resume => mirrors.wish(volume, Wish::Resume).map_err(failed)?,
             Order::Resize => done.size = mirrors.resize(volume).await.map_err(failed)?,

@@ -18,6 +18,12 @@ pub enum MirrorVerb {
         /// The disk
         volume: String,
     },
+    /// What each copy has that another one may lack: places, and files on ext4
+    #[command(visible_alias = "diff")]
+    Differences {
+        /// The disk
+        volume: String,
+    },
     /// Add a mirrored disk to a group
     Create {
         /// Its name, which is that of its resource
@@ -69,7 +75,7 @@ pub enum MirrorVerb {
         #[command(flatten)]
         wait: Waiting,
     },
-    /// End a rebuild; what it did not copy stays to be copied
+    /// End a rebuild or a check; what it did not copy stays to be copied
     Stop {
         /// The disk
         volume: String,

@@ -1,9 +1,9 @@
 //! Mirrored disks as tables.
 
-use tasuki_core::mirror::{Colour, DiskState, Role};
+use tasuki_core::mirror::{Colour, DiskState, LinkState, Role};
 
 use crate::{
-    app::mirrors::{CopyStatus, ProgressView, VolumeStatus},
+    app::mirrors::{CopyStatus, ProgressView, VolumeStatus, remedy},
     cli::output::{Cell, Style, table},
 };
 
@@ -24,8 +24,27 @@ pub fn status(volumes: &[VolumeStatus], color: bool) -> String {
             text +=
                 &format!("writes to {} wait on {} for what the cluster decides\n", volume.name, copy.server);
         }
+        for copy in &volume.copies {
+            let problem = copy.here.as_ref().map(|here| here.problem.as_str()).unwrap_or_default();
+            if let Some(remedy) = remedy(problem) {
+                text += &format!("{} on {}: {remedy}\n", volume.name, copy.server);
+            }
+        }
+        if let Some(copy) = diverged(volume) {
+            text += &format!(
+                "TSK-1805: the copies of {} have gone apart; `tasuki mirror differences {}` says what each has, \
+                 `tasuki mirror rebuild {} --discard {}` gives up what only {} has\n",
+                volume.name, volume.name, volume.name, copy.server, copy.server
+            );
+        }
     }
     text
+}
+
+/// A copy whose data and the open one's have gone apart.
+fn diverged(volume: &VolumeStatus) -> Option<&CopyStatus> {
+    let is_open = |copy: &CopyStatus| copy.here.as_ref().is_some_and(|here| here.role == Role::Primary);
+    volume.copies.iter().find(|copy| copy.link == LinkState::Diverged && !is_open(copy))
 }
 
 fn row(volume: &VolumeStatus, copy: &CopyStatus) -> Vec<Cell> {
@@ -93,6 +112,16 @@ pub fn detail(volume: &VolumeStatus, color: bool) -> String {
             format!("from the copy on {} at {}, instead of {}", forced.server, forced.at, instead.join(", ")),
         );
     }
+    if let Some(copy) = diverged(volume) {
+        line(
+            "diverged",
+            format!(
+                "TSK-1805: the copy on {} and the open one each have data that the other lacks; `tasuki mirror \
+                 differences {}` says what",
+                copy.server, volume.name
+            ),
+        );
+    }
     for copy in &volume.copies {
         text += &format!("\n{}\n", Style::Bold.paint(copy.server.as_str(), color));
         text += &copy_detail(copy, color);
@@ -117,6 +146,7 @@ fn copy_detail(copy: &CopyStatus, color: bool) -> String {
     line("disk", style_of(here.disk).paint(&here.disk.to_string(), color));
     line("link", format!("{} ({})", copy.link, copy.colour));
     line("problem", here.problem.clone());
+    line("remedy", remedy(&here.problem).unwrap_or_default().to_owned());
     line("size", if here.size == 0 { String::new() } else { bytes(here.size) });
     line("epoch", format!("{}, generation {}", here.epoch.0, here.generation.0));
     line("device", here.device.as_ref().map(|path| path.display().to_string()).unwrap_or_default());

@@ -71,7 +71,10 @@ mod vote;
 
 pub use self::{
     fence::{device_in, device_out, fencing_in, fencing_out},
-    mirror::{done_in, done_out, here_in, here_out, order_in, order_out, volume_in, volume_out},
+    mirror::{
+        difference_in, difference_out, done_in, done_out, here_in, here_out, order_in, order_out, volume_in,
+        volume_out,
+    },
     monitor::{monitor_in, monitor_out, monitor_state_in, monitor_state_out},
     pool::{pool_in, pool_out},
     resource::{

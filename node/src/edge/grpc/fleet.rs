@@ -21,7 +21,7 @@ use super::{caller::on_behalf, convert, status::from_status};
 use crate::{
     app::{
         AppError, Caller, Fleet,
-        mirrors::{CopyHere, Order, OrderDone},
+        mirrors::{CopyHere, Difference, Order, OrderDone},
         ports::LocalCheck,
         votes::VoteView,
     },
@@ -34,6 +34,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const VOTES_WITHIN: Duration = Duration::from_secs(15);
 /// A server is given this long to say how its copies are: it only has to look.
 const MIRRORS_WITHIN: Duration = Duration::from_secs(3);
+/// Files are looked for on the disk.
+const FILES_WITHIN: Duration = Duration::from_secs(90);
 /// A server is given this long to check and to apply.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
@@ -126,6 +128,27 @@ impl Fleet for PeerFleet {
         let answer = asked.map_err(|_| format!("no answer within {MIRRORS_WITHIN:?}"))?;
         let copies = answer.map_err(|status| status.message().to_owned())?.into_inner().copies;
         copies.into_iter().map(|copy| convert::here_in(copy).map_err(|error| error.to_string())).collect()
+    }
+
+    async fn mirror_differences_there(
+        &self,
+        server: &ServerName,
+        addresses: &[IpAddr],
+        port: u16,
+        by: &Caller,
+        volume: &VolumeName,
+    ) -> Result<Vec<Difference>, AppError> {
+        let channel = self.reach(server, addresses, port).await;
+        let channel = channel.map_err(|why| AppError::Unreachable(format!("{server}: {why}")))?;
+        let request = wire::MirrorDifferencesRequest { volume: volume.to_string(), here: true };
+        let asked = tokio::time::timeout(FILES_WITHIN, async move {
+            MirrorAdminClient::new(channel).differences(on_behalf(Request::new(request), by)).await
+        });
+        let answer = asked
+            .await
+            .map_err(|_| AppError::Unreachable(format!("{server} did not answer within {FILES_WITHIN:?}")))?;
+        let answer = answer.map_err(|status| from_status(&status))?.into_inner();
+        Ok(answer.parts.into_iter().map(convert::difference_in).collect())
     }
 
     async fn mirror_order_there(

@@ -5,6 +5,7 @@
 //! ends with the node (R34): a mount that an earlier node left is dead, and is taken off.
 
 mod apart;
+pub mod files;
 mod filesystem;
 mod mounts;
 

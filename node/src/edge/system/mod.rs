@@ -18,7 +18,7 @@ pub use self::{
     clock::SystemClock,
     fencer::SystemFencer,
     guard::SystemGuard,
-    mirror_disk::MirrorDisks,
+    mirror_disk::{MirrorDisks, files::ExtFiles},
     prober::SystemProber,
     register::{SystemRegister, WitnessRegister},
     volumes::SystemVolumes,

@@ -4,7 +4,11 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -23,6 +27,11 @@ use super::journal::Journal;
 /// Writes up to so many bytes are made where they are asked for: to the page cache, which takes less
 /// time than to hand them to another thread.
 const INLINE: usize = 128 * 1024;
+/// A disk whose flushes take less than this on average may be flushed by the thread that asks, if that
+/// has nothing else to do: handing it over and back would take as long.
+const QUICK: Duration = Duration::from_micros(400);
+/// Where a flush follows on so few writes, their way to the disk begins with the write.
+const SOON: u64 = 64;
 
 /// Why the disk of a copy did not do something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,14 +105,28 @@ pub struct Copy {
     mapping: tokio::sync::Mutex<()>,
     flusher: Mutex<Flusher>,
     flushed: Notify,
+    /// Writes since a flush began.
+    since_flush: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Flusher {
     wanted: u64,
     done: u64,
     running: bool,
     failed: Option<DiskError>,
+    /// How long they take.
+    took: Duration,
+    /// How many writes there are between two.
+    writes: u64,
+}
+
+impl Default for Flusher {
+    fn default() -> Self {
+        // A disk has to show that it is quick.
+        let took = QUICK * 16;
+        Self { wanted: 0, done: 0, running: false, failed: None, took, writes: SOON * 16 }
+    }
 }
 
 impl Copy {
@@ -144,6 +167,7 @@ impl Copy {
             mapping: tokio::sync::Mutex::default(),
             flusher: Mutex::default(),
             flushed: Notify::new(),
+            since_flush: AtomicU64::new(0),
         })
     }
 
@@ -391,7 +415,12 @@ impl Copy {
     /// # Errors
     /// When the disk fails or is full.
     pub fn change_now(&self, offset: u64, change: &Change) -> Result<(), DiskError> {
-        change_area(&*self.data, offset, change)
+        change_area(&*self.data, offset, change)?;
+        let writes = self.since_flush.fetch_add(1, Ordering::Relaxed);
+        if writes < SOON && self.flusher().writes < SOON {
+            self.data.start_writing(offset, change.length());
+        }
+        Ok(())
     }
 
     /// Makes a change on another thread.
@@ -403,14 +432,17 @@ impl Copy {
         spawn_blocking(move || change_area(&*data, offset, &change)).await?
     }
 
-    /// Reads, on another thread unless that is not worth it.
+    /// Reads; on another thread what is long, or not in memory.
     ///
     /// # Errors
     /// When the disk fails.
     pub async fn read(&self, offset: u64, length: u32) -> Result<Bytes, DiskError> {
+        let mut bytes = vec![0; length as usize];
+        if bytes.len() <= INLINE && self.data.read_at_nowait(&mut bytes, offset)? {
+            return Ok(bytes.into());
+        }
         let data = self.data.clone();
         spawn_blocking(move || {
-            let mut bytes = vec![0; length as usize];
             data.read_at(&mut bytes, offset)?;
             Ok(bytes.into())
         })
@@ -431,6 +463,25 @@ impl Copy {
     /// # Errors
     /// When the disk fails: then it failed for good.
     pub async fn flush(&self) -> Result<(), DiskError> {
+        self.flush_on(false).await
+    }
+
+    /// The same for a thread that has nothing else to do: it waits itself for a disk that is quick.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub async fn flush_here(&self) -> Result<(), DiskError> {
+        self.flush_on(true).await
+    }
+
+    /// Whether [`Self::flush_here`] would make the flush on its thread.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        let flusher = self.flusher();
+        flusher.took < QUICK && !flusher.running
+    }
+
+    async fn flush_on(&self, this_thread: bool) -> Result<(), DiskError> {
         let ticket = {
             let mut flusher = self.flusher();
             flusher.wanted += 1;
@@ -448,18 +499,28 @@ impl Copy {
                 if flusher.done >= ticket {
                     return Ok(());
                 }
-                (!std::mem::replace(&mut flusher.running, true)).then_some(flusher.wanted)
+                let quick = flusher.took < QUICK;
+                (!std::mem::replace(&mut flusher.running, true)).then_some((flusher.wanted, quick))
             };
-            let Some(covers) = run else {
+            let Some((covers, quick)) = run else {
                 done.await;
                 continue;
             };
             let through = self.journal().finished();
+            let writes = self.since_flush.swap(0, Ordering::Relaxed);
             let mut running = Running { copy: self, covers: None };
-            let data = self.data.clone();
-            match spawn_blocking(move || data.flush()).await? {
-                Ok(()) => {
+            let flushed = if this_thread && quick {
+                timed_flush(&*self.data)
+            } else {
+                let data = self.data.clone();
+                spawn_blocking(move || timed_flush(&*data)).await?
+            };
+            match flushed {
+                Ok(took) => {
                     self.journal().local_flushed(through);
+                    let mut flusher = self.flusher();
+                    flusher.took = (flusher.took * 3 + took) / 4;
+                    flusher.writes = (flusher.writes * 3 + writes) / 4;
                     running.covers = Some(covers);
                 }
                 Err(why) => self.flusher().failed = Some(why.into()),
@@ -512,6 +573,12 @@ impl Drop for Running<'_> {
         drop(flusher);
         self.copy.flushed.notify_waiters();
     }
+}
+
+fn timed_flush(area: &dyn Area) -> io::Result<Duration> {
+    let began = Instant::now();
+    area.flush()?;
+    Ok(began.elapsed())
 }
 
 fn change_area(area: &dyn Area, offset: u64, change: &Change) -> Result<(), DiskError> {

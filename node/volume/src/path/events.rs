@@ -1,6 +1,6 @@
 //! What the data path says, and how it is: the same words as the port that the actors have for it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tasuki_core::{
     ids::{Epoch, Generation, ServerName},
@@ -68,6 +68,15 @@ pub enum VolumeEvent {
     },
     /// A check of the copies against each other has ended.
     Verified(VerifyReport),
+    /// As a secondary: what only this copy has was saved before it is overwritten, or why it could not
+    /// be; then nothing is overwritten.
+    Saved(Result<PathBuf, String>),
+    /// The data path has ended by a fault of its own; what was under way is not answered. The copy is as
+    /// after the end of a process.
+    Ended {
+        /// What happened.
+        why: String,
+    },
 }
 
 /// What a check of the copies found.

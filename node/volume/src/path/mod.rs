@@ -17,6 +17,7 @@
 //! | `primary` | requests, flights, flushes, sessions with peers |
 //! | `secondary` | who is let in, and what is done with frames |
 //! | `resync` | copying what a peer lacks, and comparing |
+//! | `work` | what runs on the thread, and its end when something panics |
 //! | `ranges` | overlapping writes wait for each other |
 //!
 //! A primary's path runs on a thread of its own. Nothing of it waits for an actor: a write whose peer is
@@ -26,6 +27,7 @@ pub mod copy;
 pub mod events;
 pub mod frame;
 pub mod journal;
+mod lacking;
 pub mod options;
 mod primary;
 mod ranges;
@@ -33,6 +35,7 @@ mod resync;
 mod secondary;
 pub mod stream;
 pub mod volume;
+mod work;
 
 pub use self::{
     copy::Copy,

@@ -16,16 +16,18 @@ use tasuki_core::{
 use tasuki_storage::volume::{Area, Management};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::{LocalSet, spawn_local},
+    task::LocalSet,
 };
 
 use super::{
     copy::{Copy, DiskError},
     events::{PeerView, VolumeEvent, VolumeView},
+    lacking::lacking,
     options::{Options, Shared},
     primary::Engine,
     secondary::Gate,
     stream::{Dialer, Duplex, StreamEnded},
+    work,
 };
 use crate::block::Door;
 
@@ -120,7 +122,7 @@ impl Volume {
     ) -> Result<T, PathError> {
         let (answer, wait) = oneshot::channel();
         self.order(move |engine| {
-            spawn_local(async move {
+            work::work(async move {
                 let _who_asked_is_gone = answer.send(what(engine).await);
             });
         });
@@ -131,7 +133,7 @@ impl Volume {
     /// door.
     pub fn spawn(&self, what: impl FnOnce() -> Local<()> + Send + 'static) {
         self.order(move |_| {
-            spawn_local(what());
+            work::work(what());
         });
     }
 
@@ -226,12 +228,26 @@ impl Volume {
         self.with(peer, move |engine, slot| engine.verify(slot, repair));
     }
 
+    /// Ends the checks of copies that are under way: each says so with `Verified`.
+    pub fn stop_verify(&self) {
+        self.order(|engine| engine.stop_verify());
+    }
+
+    /// What a peer lacks, as far as this copy knows: offsets and lengths in bytes, in order.
+    #[must_use]
+    pub fn lacks(&self, peer: &ServerName) -> Vec<(u64, u64)> {
+        let geometry = self.copy.geometry();
+        let bytes = |extent: u64| (extent * geometry.extent).min(geometry.size);
+        let spans = lacking(&self.copy, peer).into_iter();
+        spans.map(|(first, end)| (bytes(first), bytes(end) - bytes(first))).collect()
+    }
+
     /// A door for exports and devices. Requests wait until this server is primary.
     #[must_use]
     pub fn door(&self) -> Door {
         let (requests, incoming) = mpsc::channel(DOOR);
         self.order(move |engine| {
-            spawn_local(engine.serve(incoming));
+            work::work(engine.serve(incoming));
         });
         Door { size: self.copy.geometry().size, block: SMALLEST_EXTENT as u32, requests }
     }
@@ -291,7 +307,7 @@ impl Volume {
             async move {
                 let (answer, wait) = oneshot::channel();
                 let order: Order = Box::new(move |engine| {
-                    spawn_local(async move {
+                    work::work(async move {
                         engine.overthrown().await;
                         let _nobody_waits = answer.send(());
                     });
@@ -302,6 +318,14 @@ impl Volume {
             .boxed()
         };
         self.gate.accept(hello, duplex, overthrow).await
+    }
+
+    /// Whether the data path's thread answers. Waits for it as long as it takes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub async fn answers(&self) -> Result<(), PathError> {
+        self.ask(|_| async {}.boxed_local()).await
     }
 
     /// No primary is answered any more.
@@ -354,9 +378,19 @@ fn run(
 ) {
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async move {
-        let engine = Engine::new(copy, shared, dialer);
-        while let Some(order) = orders.recv().await {
-            order(engine.clone());
+        let engine = Engine::new(copy, shared.clone(), dialer);
+        loop {
+            tokio::select! {
+                biased;
+                why = work::broken() => {
+                    shared.tell(VolumeEvent::Ended { why });
+                    return;
+                }
+                order = orders.recv() => match order {
+                    Some(order) => work::now(|| order(engine.clone())),
+                    None => return,
+                },
+            }
         }
     });
     drop(tasks);

@@ -254,12 +254,22 @@ impl VolumePath for Path {
         Ok(())
     }
 
+    fn lacks(&self, _peer: &ServerName) -> Vec<(u64, u64)> {
+        Vec::new() // its disks have no bytes that could be named
+    }
+
+    fn stop_verify(&self) {} // it ends at once
+
     fn fail_io(&self) {
         self.live(|live| live.failed = true);
     }
 
     async fn resize(&self) -> Result<u64, VolumeError> {
         Err(VolumeError::Area("its data area has not grown".into()))
+    }
+
+    async fn answers(&self) -> Result<(), VolumeError> {
+        self.change(|_| ())
     }
 
     fn view(&self) -> VolumeView {

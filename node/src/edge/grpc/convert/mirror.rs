@@ -9,7 +9,7 @@ use tasuki_proto::v1 as wire;
 
 use super::{Malformed, Result};
 use crate::app::mirrors::{
-    CopyHere, CopyStatus, Counters, ForcedStatus, Order, OrderDone, PeerStatus, ProgressView, Verified,
+    CopyHere, CopyStatus, Counters, Difference, ForcedStatus, Order, OrderDone, PeerStatus, ProgressView, Verified,
     VolumeStatus,
 };
 
@@ -213,6 +213,37 @@ fn verified_in(verified: wire::MirrorVerified) -> Verified {
         different: verified.different.into_iter().map(|span| (span.offset, span.length)).collect(),
         repaired: verified.repaired,
         problem: verified.problem,
+    }
+}
+
+/// To the wire.
+#[must_use]
+pub fn difference_out(difference: Difference) -> wire::MirrorDifference {
+    let places = difference.places.into_iter();
+    wire::MirrorDifference {
+        server: difference.server.to_string(),
+        lacks: difference.lacks.map(|server| server.to_string()).unwrap_or_default(),
+        bytes: difference.bytes,
+        places: places.map(|(offset, length)| wire::MirrorSpan { offset, length }).collect(),
+        places_in_all: difference.places_in_all,
+        filesystem: difference.filesystem,
+        files: difference.files,
+        note: difference.note,
+    }
+}
+
+/// From the wire.
+#[must_use]
+pub fn difference_in(difference: wire::MirrorDifference) -> Difference {
+    Difference {
+        server: ServerName::new(difference.server),
+        lacks: super::optional(difference.lacks).map(ServerName::new),
+        bytes: difference.bytes,
+        places: difference.places.into_iter().map(|place| (place.offset, place.length)).collect(),
+        places_in_all: difference.places_in_all,
+        filesystem: difference.filesystem,
+        files: difference.files,
+        note: difference.note,
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) fn event(event: own::VolumeEvent) -> port::VolumeEvent {
         From::DiskFailed { why } => To::DiskFailed { why },
         From::PeerDiskFailed { peer, why } => To::PeerDiskFailed { peer, why },
         From::Primary { server, epoch } => To::Primary { server, epoch },
+        From::Ended { why } => To::Ended { why },
+        From::Saved(saved) => To::Saved(saved),
         From::Verified(report) => To::Verified(port::VerifyReport {
             peer: report.peer,
             compared: report.compared,

@@ -56,6 +56,11 @@ impl Held {
         self.ask(Ask::Detach).await
     }
 
+    /// Nobody keeps it any more, and nobody has taken it away.
+    pub fn is_lost(&self) -> bool {
+        self.asks.is_closed()
+    }
+
     async fn ask(
         &self,
         ask: impl FnOnce(oneshot::Sender<Result<(), VolumeError>>) -> Ask,

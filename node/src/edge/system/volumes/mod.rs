@@ -30,9 +30,20 @@ use tokio_rustls::rustls::ServerConfig;
 
 use self::{device::Plan, path::SystemPath, stream::Receptionist};
 use crate::{
-    edge::peer::{Cuts, MirrorDialer, MirrorDoor, StreamSettings},
+    edge::{
+        grpc::ServeError,
+        peer::{Cuts, MirrorDialer, MirrorDoor, StreamSettings},
+    },
     identity::Identity,
 };
+
+/// The mirror port cannot be listened at.
+fn not_heard(error: ServeError) -> VolumeError {
+    VolumeError::Area(match error {
+        ServeError::InUse(at) => format!("TSK-1861: the mirror port {at} is in use by another program"),
+        other => other.to_string(),
+    })
+}
 
 /// Opens copies, and answers the primaries of those that are open.
 pub struct SystemVolumes {
@@ -113,7 +124,7 @@ impl SystemVolumes {
         &self,
         order: VolumeOrder,
     ) -> Result<(Arc<SystemPath>, mpsc::UnboundedReceiver<VolumeEvent>), VolumeError> {
-        self.door.listen(&order.at).map_err(|error| VolumeError::Area(error.to_string()))?;
+        self.door.listen(&order.at).map_err(not_heard)?;
         let name = order.volume.clone();
         let plan = Plan {
             name: name.to_string(),

@@ -13,8 +13,14 @@ use tasuki_core::{
     ids::{Epoch, Generation, ServerName},
     mirror::{handshake::LocalCopy, state::PeerMode},
 };
-use tasuki_volume::path::{PathError, Volume};
-use tokio::sync::{mpsc, oneshot};
+use tasuki_volume::{
+    device::clean_up_left,
+    path::{PathError, Volume},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
 
 use super::{
     convert,
@@ -130,12 +136,24 @@ impl VolumePath for SystemPath {
         self.volume.go_diskless(through).await.map_err(error)
     }
 
+    fn lacks(&self, peer: &ServerName) -> Vec<(u64, u64)> {
+        self.volume.lacks(peer)
+    }
+
+    fn stop_verify(&self) {
+        self.volume.stop_verify();
+    }
+
     fn fail_io(&self) {
         self.volume.fail_io();
     }
 
     async fn resize(&self) -> Result<u64, VolumeError> {
         Err(VolumeError::Area("a volume grows only where nobody has it open".to_owned()))
+    }
+
+    async fn answers(&self) -> Result<(), VolumeError> {
+        self.volume.answers().await.map_err(error)
     }
 
     fn view(&self) -> VolumeView {
@@ -155,5 +173,15 @@ impl VolumePath for SystemPath {
     async fn close(&self) {
         (self.close)();
         self.volume.close().await;
+        let held = self.held().take();
+        if held.is_some_and(|held| held.is_lost()) {
+            // Its thread has ended with the device up.
+            let (run, name) = (self.plan.run.clone(), self.plan.name.clone());
+            let removed = spawn_blocking(move || clean_up_left(&run, |volume| volume == name)).await;
+            for left in removed.unwrap_or_default() {
+                let (node, users) = (left.node.display(), left.users.join(", "));
+                tracing::warn!(volume = %left.name, %node, users, "removed the device of a data path that has ended");
+            }
+        }
     }
 }

@@ -3,10 +3,17 @@
 use std::rc::Rc;
 
 use tasuki_core::mirror::state::PeerMode;
-use tokio::task::spawn_local;
+use tokio::task::yield_now;
 
-use super::{Engine, Through};
-use crate::{block::BlockError, path::options::lacks};
+use super::{Engine, Peer, Through};
+use crate::{
+    block::BlockError,
+    path::{copy::DiskError, options::lacks, work::work},
+};
+
+/// A frame passes so many tasks of this thread until it is in the kernel: the session's, and those of
+/// what carries the stream.
+const HANDS: usize = 4;
 
 impl Engine {
     /// A barrier on both legs. A peer that is required and away is waited for until it is put out.
@@ -20,7 +27,7 @@ impl Engine {
             if self.through.get() != Through::Own || self.copy.journal().is_flushed(number) {
                 break;
             }
-            match self.copy.flush().await {
+            match self.flush_own().await {
                 // It covers what was answered; what is still under way nobody was told of.
                 Ok(()) => break,
                 Err(why) => self.disk_failed(&why),
@@ -30,6 +37,19 @@ impl Engine {
             self.until(|| self.failing.get() || self.is_flushed(number)).await;
         }
         if self.failing.get() { Err(BlockError::Io) } else { Ok(()) }
+    }
+
+    /// The own disk, on this thread if nobody else needs that; then what goes to peers goes first.
+    async fn flush_own(&self) -> Result<(), DiskError> {
+        if self.under_way.get() > 1 || !self.copy.is_quick() {
+            return self.copy.flush().await;
+        }
+        if self.peers.borrow().iter().any(Peer::in_use) {
+            for _ in 0..HANDS {
+                yield_now().await;
+            }
+        }
+        self.copy.flush_here().await
     }
 
     fn flush_peers(&self, number: u64) {
@@ -65,7 +85,7 @@ impl Engine {
             return;
         }
         let engine = self.clone();
-        spawn_local(async move {
+        work(async move {
             let _it_fails_with_the_requests = engine.flush().await;
             engine.flushing.set(false);
         });

@@ -19,7 +19,7 @@ use tasuki_core::{
 };
 use tokio::{
     sync::Notify,
-    task::{AbortHandle, spawn_local},
+    task::AbortHandle,
     time::{sleep, timeout},
 };
 
@@ -30,6 +30,7 @@ use crate::path::{
     frame::{Body, Frame, decode, encode},
     options::lacks,
     stream::{Duplex, StreamEnded},
+    work::work,
 };
 
 /// A peer that was reached answers the greeting within this time: it may have to end an older
@@ -48,6 +49,8 @@ pub struct Peer {
     sessions: u64,
     /// A resync or check, which ends with the session.
     pub work: Option<AbortHandle>,
+    /// Set, it ends the check that is under way.
+    pub check: Option<Rc<Cell<bool>>>,
     /// What the work makes of the relation, for tables.
     pub sync_link: Option<LinkState>,
     pub progress: Option<Progress>,
@@ -80,6 +83,7 @@ impl Peer {
             calling: None,
             sessions: 0,
             work: None,
+            check: None,
             sync_link: None,
             progress: None,
             resting: Rc::default(),
@@ -106,6 +110,7 @@ impl Peer {
         if let Some(work) = self.work.take() {
             work.abort();
         }
+        self.check = None;
         (self.sync_link, self.progress) = (None, None);
     }
 }
@@ -134,7 +139,7 @@ impl Engine {
             before.stop();
         }
         let engine = self.clone();
-        spawn_local(async move {
+        work(async move {
             // An earlier call's session ends before this one begins.
             engine.until(|| engine.session_of_any(slot).is_none()).await;
             while !call.stopped.get() {

@@ -3,15 +3,13 @@
 use std::{rc::Rc, sync::atomic::Ordering, time::Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::spawn_local,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Engine, FRAME_PERMITS, PERMIT, Through,
     flight::{Flight, OwnLeg, PeerLeg},
 };
+use crate::path::work::work;
 use crate::{
     block::{BlockError, Request},
     path::{
@@ -40,7 +38,7 @@ impl Engine {
             let Ok(permit) = self.permits.clone().acquire_many_owned(permits).await else { return };
             self.under_way.set(self.under_way.get() + 1);
             let engine = self.clone();
-            spawn_local(async move {
+            work(async move {
                 engine.request(request).await;
                 drop(permit);
                 engine.under_way.set(engine.under_way.get() - 1);
@@ -192,6 +190,13 @@ impl Engine {
         let geometry = self.geometry.get();
         let (extents, regions) = (geometry.extents_of(offset, length), geometry.regions_of(offset, length));
         let entered = self.enter(regions).await?;
+        if self.failing.get() || self.primary.get().is_none() {
+            // It stood down while the log was written: nothing of it reaches a disk any more (R31, R34).
+            if entered {
+                self.copy.journal().activity.leave(regions.0, regions.1);
+            }
+            return Err(BlockError::Io);
+        }
         // From here to the flight, nothing is awaited: what goes to whom is of one moment.
         let number = self.copy.journal().begin(extents, regions);
         let (through, began) = (self.through.get(), Instant::now());
@@ -206,7 +211,7 @@ impl Engine {
             Through::Own if entered => {
                 let engine = self.clone();
                 self.changing.set(self.changing.get() + 1);
-                spawn_local(async move {
+                work(async move {
                     let result = engine.copy.change(offset, change).await;
                     engine.changing.set(engine.changing.get() - 1);
                     engine.own_leg(number, result);

@@ -9,15 +9,17 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 use tasuki_core::mirror::{LinkState, resync::RUN, state::PeerMode};
-use tokio::task::spawn_local;
 
 use super::{Course, RUNS, sums};
 use crate::path::{
     copy::DiskError,
     events::VolumeEvent,
     frame::Body,
+    lacking::lacking,
     options::lacks,
     primary::{Engine, Session},
+    secondary::saved,
+    work::work,
 };
 
 /// The target flushes after so many bytes, and the map is cleared of them.
@@ -69,7 +71,7 @@ impl Engine {
     /// Begins a resync (R30); it ends with `Synced`, or with its stream.
     pub fn start_resync(self: &Rc<Self>, slot: usize, full: bool, save: bool) {
         let engine = self.clone();
-        let work = spawn_local(async move {
+        let work = work(async move {
             let Some(session) = engine.session(slot) else { return };
             match engine.resync(slot, &session, full, save).await {
                 Ok(()) => {
@@ -126,7 +128,10 @@ impl Engine {
         }
         // Whoever goes on after a crash has to know how much there was to do.
         self.copy.keep_maps(false).await?;
-        let begin = session.ask(Body::SyncBegin { full, save }, Bytes::new()).await.ok_or(Stopped::Stream)?;
+        // Of what is overwritten, a loser saves what it has.
+        let named = || saved::places_of(&lacking(&self.copy, &self.name_of(slot)));
+        let named = if save { named() } else { Bytes::new() };
+        let begin = session.ask(Body::SyncBegin { full, save }, named).await.ok_or(Stopped::Stream)?;
         {
             let mut journal = self.copy.journal();
             if let Some(leg) = journal.legs.get_mut(slot) {

@@ -1,16 +1,16 @@
 //! Comparing the copies beside running writes.
 
-use std::{rc::Rc, time::Instant};
+use std::{cell::Cell, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use tasuki_core::mirror::{LinkState, resync::RUN};
-use tokio::task::spawn_local;
 
 use super::{Course, sums};
 use crate::path::{
     events::{VerifyReport, VolumeEvent},
     frame::Body,
     primary::{Engine, Session},
+    work::work,
 };
 
 /// One sum for so many bytes.
@@ -23,11 +23,13 @@ impl Engine {
     /// marked for the next resync.
     pub fn verify(self: &Rc<Self>, slot: usize, repair: bool) {
         let engine = self.clone();
-        let work = spawn_local(async move {
+        let stopped = Rc::new(Cell::new(false));
+        let stop = stopped.clone();
+        let work = work(async move {
             let peer = engine.name_of(slot);
             let mut report = VerifyReport { peer: Some(peer), ..VerifyReport::default() };
             match engine.session(slot).filter(|session| session.is_used()) {
-                Some(session) => engine.compare(slot, &session, &mut report).await,
+                Some(session) => engine.compare(slot, &session, &stopped, &mut report).await,
                 None => {
                     report.problem = Some("writes do not go there: there is nothing to compare".to_owned())
                 }
@@ -47,14 +49,34 @@ impl Engine {
         if let Some(peer) = self.peers.borrow_mut().get_mut(slot) {
             peer.stop_work();
             peer.work = Some(work.abort_handle());
+            peer.check = Some(stop);
         }
     }
 
-    async fn compare(self: &Rc<Self>, slot: usize, session: &Rc<Session>, report: &mut VerifyReport) {
+    /// Ends the checks that are under way; what they have compared is reported.
+    pub fn stop_verify(&self) {
+        for peer in self.peers.borrow().iter() {
+            if let Some(stop) = &peer.check {
+                stop.set(true);
+            }
+        }
+    }
+
+    async fn compare(
+        self: &Rc<Self>,
+        slot: usize,
+        session: &Rc<Session>,
+        stopped: &Cell<bool>,
+        report: &mut VerifyReport,
+    ) {
         let size = self.copy.geometry().size;
         let course = Course::new(self, slot, LinkState::Connected, size);
         let mut offset = 0;
         while offset < size {
+            if stopped.get() {
+                report.problem = Some("it was stopped".to_owned());
+                return;
+            }
             let began = Instant::now();
             let length = (size - offset).min(RUN);
             let length32 = u32::try_from(length).unwrap_or(u32::MAX);

@@ -16,7 +16,9 @@ use tokio::sync::{Notify, mpsc};
 use super::{Gate, saved};
 use crate::path::{
     copy::{Change, Copy, DiskError, NotEntered},
+    events::VolumeEvent,
     frame::{Body, FRAME_LIMIT, Frame, decode, encode},
+    lacking::lacking,
     options::lacks,
     resync::sums,
     stream::{Duplex, Packet, PacketSink, StreamEnded},
@@ -117,14 +119,18 @@ impl Gate {
             if let Err(ended) = sent {
                 break Ending::Stream(ended);
             }
-            let step = tokio::select! {
-                biased;
-                () = stop.notified() => break Ending::Stream(StreamEnded(OVER.to_owned())),
-                Some(job) = done.recv() => session.job(job),
-                packet = source.next() => match packet {
-                    Ok(packet) => session.take(packet, &mut *source).await,
-                    Err(ended) => Err(ended.into()),
-                },
+            let step = if session.flush_wanted.is_some() && !session.flushing {
+                session.flush(&mut *source).await
+            } else {
+                tokio::select! {
+                    biased;
+                    () = stop.notified() => break Ending::Stream(StreamEnded(OVER.to_owned())),
+                    Some(job) = done.recv() => session.job(job),
+                    packet = source.next() => match packet {
+                        Ok(packet) => session.take(packet, &mut *source).await,
+                        Err(ended) => Err(ended.into()),
+                    },
+                }
             };
             if let Err(ending) = step {
                 break ending;
@@ -220,10 +226,7 @@ impl Session<'_> {
             Body::SyncZero { offset, length } => {
                 self.change(number, offset, Change::Zero { length, may_trim: true }, false).await?;
             }
-            Body::Flush => {
-                self.flush_wanted = Some(number);
-                self.flush();
-            }
+            Body::Flush => self.flush_wanted = Some(number),
             Body::Adopt(history) => {
                 self.copy().store_state(DiskState::Consistent, Some(history)).await?;
                 self.say(Body::Answer { of: number }, Bytes::new());
@@ -251,7 +254,10 @@ impl Session<'_> {
                     async move { Ok(sums::of(copy.read(offset, length).await?, chunk).await?) },
                 );
             }
-            Body::SyncBegin { full, save } => self.begin_sync(number, full, save).await?,
+            Body::SyncBegin { full, save } => {
+                let theirs = save.then(|| saved::places_in(&frame.data)).flatten();
+                self.begin_sync(number, full, save, theirs).await?;
+            }
             Body::SyncEnd(history) => {
                 self.copy().in_step(&self.primary, history).await?;
                 self.gate.shared.status().source = Some((self.primary.clone(), false));
@@ -329,17 +335,24 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn begin_sync(&mut self, number: u64, full: bool, save: bool) -> Result<(), Ending> {
+    /// `theirs`: what the primary's map names, where a loser's copy is saved; `None`: not known.
+    async fn begin_sync(
+        &mut self,
+        number: u64,
+        full: bool,
+        save: bool,
+        theirs: Option<Vec<(u64, u64)>>,
+    ) -> Result<(), Ending> {
         let copy = self.copy().clone();
+        self.gate.shared.status().source = Some((self.primary.clone(), true));
+        let spans = lacking(&copy, &self.primary);
+        if save {
+            let all = vec![(0, copy.geometry().extents())];
+            let wanted = theirs.filter(|_| !full).map_or(all, |theirs| saved::union(&theirs, &spans));
+            self.save(&wanted).await?;
+        }
         // R30: before the first block the copy is half written by its own word.
         copy.store_state(DiskState::Inconsistent, None).await?;
-        self.gate.shared.status().source = Some((self.primary.clone(), true));
-        let spans = spans_for(&copy, &self.primary);
-        if save {
-            let everything = vec![(0, copy.geometry().extents())];
-            let wanted = if full && spans.is_empty() { everything } else { spans.clone() };
-            saved::save(&copy, &self.gate.shared.options.saved, &self.primary, &wanted).await?;
-        }
         if !lacks!(self.gate.shared.options, R30NoUnion) {
             for part in spans.chunks(SPANS) {
                 self.say(Body::Extents { of: number, spans: part.to_vec() }, Bytes::new());
@@ -349,6 +362,24 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// What cannot be saved is not overwritten: the stream ends, and the copy is as it was.
+    async fn save(&mut self, wanted: &[(u64, u64)]) -> Result<(), Ending> {
+        let shared = self.gate.shared.clone();
+        let copy = self.copy().clone();
+        let saved = saved::save(&copy, &shared.options.saved, &self.primary, wanted).await;
+        let told = saved.clone().map_err(|error| error.why).transpose();
+        if let Some(told) = told {
+            shared.tell(VolumeEvent::Saved(told));
+        }
+        match saved {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let why = format!("what only this copy has cannot be saved: {}", error.why);
+                Err(StreamEnded(why).into())
+            }
+        }
+    }
+
     fn answer(&self, number: u64, work: impl Future<Output = Result<Bytes, DiskError>> + Send + 'static) {
         let jobs = self.jobs.clone();
         tokio::spawn(async move {
@@ -356,17 +387,26 @@ impl Session<'_> {
         });
     }
 
-    /// Flushes, unless one runs: the next covers everything that waits for it.
-    fn flush(&mut self) {
-        if self.flushing {
-            return;
+    /// Flushes; the next one covers everything that waits for it. Here, if nothing else has arrived
+    /// and the disk is quick; else in a task, and what arrives is done meanwhile.
+    async fn flush(&mut self, source: &mut dyn crate::path::PacketSource) -> Result<(), Ending> {
+        let Some(number) = self.flush_wanted.take() else { return Ok(()) };
+        let next = source.next().now_or_never();
+        let copy = self.copy().clone();
+        if next.is_none() && copy.is_quick() {
+            copy.flush_here().await?;
+            self.say(Body::Flushed { through: number }, Bytes::new());
+            return Ok(());
         }
-        if let Some(number) = self.flush_wanted.take() {
-            self.flushing = true;
-            let (copy, jobs) = (self.copy().clone(), self.jobs.clone());
-            tokio::spawn(async move {
-                let _the_session_has_ended = jobs.send(Job::Flushed(number, copy.flush().await));
-            });
+        self.flushing = true;
+        let jobs = self.jobs.clone();
+        // It covers what has been done before it is polled first, which is more than it has to.
+        tokio::spawn(async move {
+            let _the_session_has_ended = jobs.send(Job::Flushed(number, copy.flush().await));
+        });
+        match next {
+            Some(packet) => self.take(packet?, source).await,
+            None => Ok(()),
         }
     }
 
@@ -376,23 +416,9 @@ impl Session<'_> {
                 result?;
                 self.flushing = false;
                 self.say(Body::Flushed { through }, Bytes::new());
-                self.flush();
             }
             Job::Answered(of, data) => self.say(Body::Answer { of }, data?),
         }
         Ok(())
     }
-}
-
-/// The spans of extents that the own map for a server names.
-fn spans_for(copy: &Copy, server: &ServerName) -> Vec<(u64, u64)> {
-    let journal = copy.journal();
-    let mut spans = Vec::new();
-    let Some(leg) = journal.slot(server).and_then(|slot| journal.legs.get(slot)) else { return spans };
-    let mut from = 0;
-    while let Some((first, end)) = leg.map.next_run(from, u64::MAX) {
-        spans.push((first, end));
-        from = end;
-    }
-    spans
 }

@@ -5,7 +5,7 @@
 //! what it had sent is finished or dropped (R31).
 
 mod frames;
-mod saved;
+pub mod saved;
 
 use std::{
     collections::BTreeMap,
