@@ -13,6 +13,10 @@ fix:
 sim:
     cargo test -p tasuki-tests --test sim_failover -- --nocapture
 
+# Every safety rule taken out in turn, until the simulator notices; a quarter of an hour.
+bite:
+    TASUKI_BITE=all cargo test -p tasuki-tests --test sim_bites -- --nocapture
+
 # The models of votes, leases and mirror, further than CI walks; minutes, and gigabytes of memory.
 model:
     cargo test --release -p tasuki-models -- --nocapture --include-ignored --test-threads=1
@@ -26,6 +30,19 @@ pictures:
 mirror-postgres:
     cargo build -p tasuki
     TASUKI_KILLS=30 cargo test -p tasuki-tests --test mirror_postgres -- --nocapture
+
+# A cluster of the older program is brought to this one, server by server; builds both.
+upgrade:
+    cargo build -p tasuki --features level-1 --target-dir target/older
+    cargo build -p tasuki
+    TASUKI_OLDER_PROGRAM={{justfile_directory()}}/target/older/debug/tasuki cargo test -p tasuki-tests --test fault_upgrade -- --nocapture
+
+# The Debian package, tried in a clean Debian.
+package:
+    cargo build --release -p tasuki
+    deploy/debian/build.sh
+    cargo build -p tasuki
+    cargo test -p tasuki-tests --test deploy_debian -- --nocapture
 
 # A cluster of three on this machine: `just lab`, then `just lab kill kiki`.
 lab *WORDS:

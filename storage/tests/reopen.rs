@@ -18,7 +18,7 @@ use tasuki_core::{
 };
 use tasuki_storage::{
     OpenOptions, RegistryStore, StoreError, open,
-    raft_types::Vote,
+    raft_types::{SnapshotMeta, Vote},
     registry::{Expected, Identity, StateMachine, keys},
 };
 
@@ -183,6 +183,42 @@ async fn a_hole_in_the_log_is_noticed() {
     remove(7, 0);
     let why = refusal(dir.path(), &OpenOptions::default());
     assert!(why.to_string().contains("entry 7 is missing, entry 8 is there"), "{why}");
+}
+
+/// The older program of a cluster that has left its level behind.
+#[tokio::test]
+async fn an_entry_with_words_that_are_not_known_is_of_a_newer_version_and_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = reopen(dir.path()).unwrap().log;
+    append(&mut log, 0..3).await.unwrap();
+    let known = serde_json::to_string(&entry(2)).unwrap();
+    let newer = known.replace("issue_token", "issue_wish");
+    assert_ne!(known, newer);
+    let length = u32::try_from(newer.len()).unwrap().to_be_bytes();
+    let whole = [&length[..], &crc32fast::hash(newer.as_bytes()).to_be_bytes(), newer.as_bytes()].concat();
+    drop(log);
+    let db = sled_of(dir.path());
+    let key = [&2u64.to_be_bytes()[..], &0u16.to_be_bytes()].concat();
+    db.open_tree("log").unwrap().insert(key, whole).unwrap().expect("there was an entry");
+    db.flush().unwrap();
+    drop(db);
+    let why = refusal(dir.path(), &OpenOptions::default());
+    assert_eq!(why.code(), "TSK-1841");
+    assert!(why.to_string().contains("entry 2 of the log (unknown variant `issue_wish`"), "{why}");
+}
+
+/// It could be read, by leaving out what is not known; and would not be the same any more.
+#[tokio::test]
+async fn a_snapshot_of_a_higher_level_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = reopen(dir.path()).unwrap().machine;
+    let mut state = serde_json::to_value(&**machine.watch().borrow()).unwrap();
+    state["a_newer_word"] = 1.into();
+    let meta = SnapshotMeta { last_log_id: Some(log_id(5)), ..SnapshotMeta::default() };
+    machine.install_snapshot(&meta, serde_json::to_vec(&state).unwrap()).await.unwrap();
+    state["level"] = serde_json::json!({ "value": 1000, "created": 1, "modified": 1, "at": 0 });
+    let refused = machine.install_snapshot(&meta, serde_json::to_vec(&state).unwrap()).await.unwrap_err();
+    assert!(refused.to_string().contains("it is at level 1000, and this program reads"), "{refused}");
 }
 
 #[tokio::test]

@@ -59,6 +59,30 @@ pub struct Make {
     pub service: Option<String>,
     /// The nice value that guards are started with.
     pub nice: i32,
+    /// The level of the registry at which members are held back until [`Cluster::run_as`].
+    pub hold: Option<u32>,
+}
+
+/// What a member is started with.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Its program.
+    pub program: PathBuf,
+    /// The level of the registry at which it is held back.
+    pub hold: Option<u32>,
+}
+
+impl Version {
+    /// What members are started with at first.
+    #[must_use]
+    pub fn of(make: &Make) -> Self {
+        Self { program: make.program.clone(), hold: make.hold }
+    }
+
+    /// What the program finds in its environment.
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.hold.map(|level| ("TASUKI_HOLD_LEVEL", level.to_string())).into_iter()
+    }
 }
 
 /// The groups of a cluster.
@@ -78,7 +102,8 @@ impl Make {
     pub fn with_detect(detect: Duration) -> io::Result<Self> {
         let (servers, groups) = (SERVERS.len(), Groups::One);
         let (cluster, group) = (String::new(), String::new());
-        Ok(Self { detect, program: program()?, servers, groups, cluster, group, service: None, nice: 0 })
+        let (program, service, nice, hold) = (program()?, None, 0, None);
+        Ok(Self { detect, program, servers, groups, cluster, group, service, nice, hold })
     }
 }
 
@@ -111,6 +136,7 @@ pub struct Cluster {
     make: Make,
     calls: Calls,
     guards: Mutex<Vec<Option<Child>>>,
+    versions: Mutex<Vec<Version>>,
     formation: Formation,
 }
 
@@ -137,6 +163,7 @@ impl Cluster {
         let nobody = Duration::ZERO;
         let cluster = Self {
             guards: Mutex::new((0..make.servers).map(|_| None).collect()),
+            versions: Mutex::new(vec![Version::of(&make); make.servers]),
             formation: Formation { first: nobody, all: nobody },
             calls: Calls::new()?,
             lab: Arc::new(Lab::start(&NAMES[..make.servers])?),
@@ -335,7 +362,8 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
     pub fn start_guard(&self, server: usize) -> io::Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log(server))?;
         let mut command = self.lab.command(server, "nice")?;
-        command.args(["-n", &self.make.nice.to_string()]).arg(&self.make.program);
+        let version = self.version(server);
+        command.args(["-n", &self.make.nice.to_string()]).arg(&version.program).envs(version.environment());
         command.arg("--data").arg(self.data(server)).args(["guard", "--no-power", "--run"]);
         command.arg(self.lab.run_dir(server));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -344,6 +372,15 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
             old.wait()?;
         }
         Ok(())
+    }
+
+    /// What a server is started with from the next start on.
+    pub fn run_as(&self, server: usize, version: Version) {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)[server] = version;
+    }
+
+    fn version(&self, server: usize) -> Version {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)[server].clone()
     }
 
     /// Waits until a server's guard has ended.
@@ -385,7 +422,7 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
     /// When it cannot be run.
     pub fn tasuki(&self, server: usize, words: &[&str]) -> io::Result<Output> {
         self.lab
-            .command(server, &self.make.program)?
+            .command(server, &self.version(server).program)?
             .arg("--data")
             .arg(self.data(server))
             .args(words)

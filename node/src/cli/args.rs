@@ -177,6 +177,12 @@ pub enum Noun {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the man pages of all commands
+    Manual {
+        /// Into this folder
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
     /// A small HTTP service for demonstrations
     #[command(name = "__demo-http", hide = true)]
     DemoHttp(DemoHttpArgs),

@@ -18,6 +18,7 @@ pub mod guard;
 pub mod history;
 mod local;
 mod log;
+mod manual;
 pub mod mirror;
 pub mod output;
 pub mod plan;
@@ -87,6 +88,7 @@ async fn perform(context: &Context, noun: Noun) -> Result<ExitCode, AppError> {
         Noun::History { name, limit } => history::perform(context, name, limit).await?,
         Noun::Replay { id, limit, offline } => replay::perform(context, id, limit, offline).await?,
         Noun::Completion { shell } => completion::perform(shell)?,
+        Noun::Manual { to } => manual::perform(&to)?,
         Noun::DemoHttp(arguments) => demo_http::serve(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

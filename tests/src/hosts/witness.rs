@@ -11,7 +11,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tasuki_proto::v1 as wire;
 
-use super::{Cluster, await_true};
+use super::{Cluster, Version, await_true};
 use crate::network::Network;
 
 /// Its name.
@@ -21,6 +21,7 @@ pub const WITNESS: &str = "ruru";
 pub struct Witness<'a> {
     cluster: &'a Cluster,
     folder: PathBuf,
+    version: Version,
     keeper: Option<Child>,
 }
 
@@ -49,7 +50,7 @@ impl<'a> Witness<'a> {
         if !joined.status.success() {
             return Err(io::Error::other(format!("{joined:?}")));
         }
-        let mut witness = Self { cluster, folder, keeper: None };
+        let mut witness = Self { cluster, folder, version: Version::of(cluster.make()), keeper: None };
         witness.start()?;
         Ok(witness)
     }
@@ -60,8 +61,8 @@ impl<'a> Witness<'a> {
     /// When it cannot be started.
     pub fn start(&mut self) -> io::Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = self.cluster.lab().client().command(&self.cluster.make().program);
-        command.args(["witness", "--data"]).arg(&self.folder);
+        let mut command = self.cluster.lab().client().command(&self.version.program);
+        command.envs(self.version.environment()).args(["witness", "--data"]).arg(&self.folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.keeper = Some(command.spawn()?);
         Ok(())
@@ -69,6 +70,11 @@ impl<'a> Witness<'a> {
 
     fn log(&self) -> PathBuf {
         self.folder.with_extension("log")
+    }
+
+    /// What it is started with from the next start on.
+    pub fn run_as(&mut self, version: Version) {
+        self.version = version;
     }
 
     /// Ends it like a machine that loses its power.

@@ -1,6 +1,6 @@
 //! Answers the calls of other servers' Raft.
 
-use std::{fmt::Display, future::Future, time::Duration};
+use std::{fmt::Display, future::Future, sync::Once, time::Duration};
 
 use bytes::Bytes;
 use openraft::raft::AppendEntriesResponse;
@@ -24,10 +24,15 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, PeerError> {
     serde_json::from_slice(body).map_err(|error| PeerError::Refused(error.to_string()))
 }
 
+/// That entries cannot be read is said once: the leader sends them again and again.
+static SAID: Once = Once::new();
+
 /// Entries that cannot be read are of a newer version: this program was too old to be started again.
 fn read_entries<T: DeserializeOwned>(body: &[u8]) -> Result<T, PeerError> {
     read(body).inspect_err(|error| {
-        tracing::error!(%error, "TSK-1841: the leader sends entries that this program cannot read");
+        SAID.call_once(
+            || tracing::error!(%error, "TSK-1841: the leader sends entries that this program cannot read"),
+        );
     })
 }
 

@@ -33,6 +33,7 @@ mod failures;
 mod fencing;
 mod instances;
 mod joining;
+mod levels;
 mod monitors;
 mod operators;
 mod ownership;
