@@ -15,7 +15,7 @@ import psycopg2
 
 ADDRESS = os.environ.get("ADDRESS", "172.30.85.88")
 KEPT = "/var/tmp/acknowledged"
-PATIENCE = 0.5  # seconds for one answer; a longer silence is an outage
+PATIENCE = 0.5  # seconds for one answer; a longer silence is told
 
 
 def reachable():
@@ -89,11 +89,14 @@ def count():
                         say(f"back after {gap:.2f} s, now on {now_on}; {total} acknowledged, {len(lost)} of them lost")
                     server, down = now_on, None
                 number += 1
+                asked = time.monotonic()
                 with connection.cursor() as cursor:
                     # A try whose answer was lost may have been done.
                     cursor.execute("INSERT INTO counter VALUES (%s) ON CONFLICT DO NOTHING", (number,))
                 kept.write(f"{number}\n")
                 last = time.monotonic()
+                if last - asked > PATIENCE:
+                    say(f"an answer took {last - asked:.2f} s, from {server}")
                 done += 1
                 if last - told >= 5:
                     say(f"{number} rows, {done / (last - told) if told else 0:.0f} a second, on {server}")
