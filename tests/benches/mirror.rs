@@ -2,8 +2,9 @@
 //! qemu's user-space mirror, all in one run on this machine. Prints a table of ratios.
 //!
 //! `MIRROR_BENCH_DIR` is where the files are made (a folder on the disk to be measured; `/var/tmp`
-//! otherwise), `MIRROR_BENCH_SECONDS` how long each measurement takes (3). Both servers are threads of this
-//! process, with a TCP connection over loopback between them.
+//! otherwise), `MIRROR_BENCH_SECONDS` how long each measurement takes (3), `MIRROR_BENCH_ONLY` words of which
+//! a part's title has one (`depth 1,reads`), `MIRROR_BENCH_LINES` the same for the lines of a part. Both servers are threads of this process, with a TCP connection
+//! over loopback between them.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -34,6 +35,8 @@ use tokio::sync::{mpsc, oneshot};
 
 const SIZE: u64 = 1 << 30;
 const BLOCK: usize = 4096;
+const STREAM_LEVEL: &str = "4 KiB write and flush, one after the other";
+const RESYNC: &str = "resync";
 
 fn main() {
     let folder = std::env::var("MIRROR_BENCH_DIR").unwrap_or_else(|_| "/var/tmp".to_owned());
@@ -43,19 +46,35 @@ fn main() {
             std::env::var("MIRROR_BENCH_SECONDS").ok().and_then(|it| it.parse().ok()).unwrap_or(3),
         ),
         folder: folder.path().to_owned(),
+        only: words("MIRROR_BENCH_ONLY"),
+        lines: words("MIRROR_BENCH_LINES"),
     };
     println!(
         "files in {}, {} s each; ratios are to the first line of a part\n",
         bench.folder.display(),
         bench.time.as_secs()
     );
-    bench.stream_level();
+    if bench.wants(STREAM_LEVEL) {
+        bench.stream_level();
+    }
     if has("fio") {
         bench.over_nbd();
     } else {
         println!("over NBD: skipped, because fio is not installed");
     }
-    bench.resync();
+    if bench.wants(RESYNC) {
+        bench.resync();
+    }
+}
+
+/// What a variable lists.
+fn words(variable: &str) -> Vec<String> {
+    std::env::var(variable).map(|it| it.split(',').map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// Whether a list names this; an empty one names everything.
+fn names(list: &[String], title: &str) -> bool {
+    list.is_empty() || list.iter().any(|word| title.contains(word.as_str()))
 }
 
 fn has(program: &str) -> bool {
@@ -65,24 +84,36 @@ fn has(program: &str) -> bool {
 struct Bench {
     time: Duration,
     folder: PathBuf,
+    only: Vec<String>,
+    lines: Vec<String>,
 }
 
 /// A table whose first line is what the others are compared with.
-struct Table(Option<f64>);
+struct Table {
+    first: Option<f64>,
+    lines: Vec<String>,
+}
 
 impl Table {
-    fn new(title: &str, unit: &str) -> Self {
-        println!("{title} ({unit})");
-        Self(None)
-    }
-
-    fn line(&mut self, name: &str, value: f64) {
-        let first = *self.0.get_or_insert(value);
-        println!("  {name:<44} {value:>12.1}   {:>6.2}", value / first);
+    fn line(&mut self, name: &str, measure: impl FnOnce() -> f64) {
+        if names(&self.lines, name) {
+            let value = measure();
+            let first = *self.first.get_or_insert(value);
+            println!("  {name:<44} {value:>12.1}   {:>6.2}", value / first);
+        }
     }
 }
 
 impl Bench {
+    fn table(&self, title: &str, unit: &str) -> Table {
+        println!("{title} ({unit})");
+        Table { first: None, lines: self.lines.clone() }
+    }
+
+    fn wants(&self, title: &str) -> bool {
+        names(&self.only, title)
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         let path = self.folder.join(name);
         if !path.exists() {
@@ -114,9 +145,9 @@ impl Bench {
 
     fn stream_level(&self) {
         let block = [7; BLOCK];
-        let mut table = Table::new("4 KiB write and flush, one after the other", "1/s");
+        let mut table = self.table(STREAM_LEVEL, "1/s");
         let (one, other) = (self.open("raw"), self.open("raw2"));
-        table.line("two files side by side", {
+        table.line("two files side by side", || {
             let (ask, asked) = std::sync::mpsc::channel::<u64>();
             let (tell, told) = std::sync::mpsc::channel();
             let second = thread::spawn(move || {
@@ -136,17 +167,17 @@ impl Bench {
             second.join().unwrap();
             rate
         });
-        table.line("one file", {
+        table.line("one file", || {
             let file = self.open("raw");
             self.count(|at| {
                 file.write_all_at(&block, place(at)).unwrap();
                 file.sync_data().unwrap();
             })
         });
-        table.line("own file and one behind plain TCP", self.plain_tcp());
+        table.line("own file and one behind plain TCP", || self.plain_tcp());
         let pair = Pair::new(self, true);
         let door = pair.door.clone();
-        table.line("mirrored volume", {
+        table.line("mirrored volume", || {
             pair.run(async {
                 let began = Instant::now();
                 let mut at = 0;
@@ -192,16 +223,6 @@ impl Bench {
     }
 
     fn over_nbd(&self) {
-        let alone = Pair::new(self, false);
-        let alone_at = alone.export(&self.folder.join("alone.nbd"));
-        let pair = Pair::new(self, true);
-        let pair_at = pair.export(&self.folder.join("pair.nbd"));
-        let quorum = Quorum::start(self);
-        let raw = self.file("raw").display().to_string();
-        let raw_job = |engine: &str| vec![format!("--ioengine={engine}"), format!("--filename={raw}")];
-        let nbd = |socket: &str, export: &str| {
-            vec!["--ioengine=nbd".to_owned(), format!("--uri=nbd+unix:///{export}?socket={socket}")]
-        };
         let works: [(&str, &str, &[&str], &str); 5] = [
             (
                 "4 KiB write and flush, queue depth 1",
@@ -234,14 +255,29 @@ impl Bench {
                 "read",
             ),
         ];
-        for (title, engine, options, side) in works {
-            let mut table = Table::new(title, "1/s");
-            table.line("raw file", self.fio(&raw_job(engine), options, side));
-            table.line("NBD export without a mirror", self.fio(&nbd(&alone_at, "data"), options, side));
-            table.line("NBD export, mirrored", self.fio(&nbd(&pair_at, "data"), options, side));
+        let wanted: Vec<_> = works.into_iter().filter(|work| self.wants(work.0)).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let alone = Pair::new(self, false);
+        let alone_at = alone.export(&self.folder.join("alone.nbd"));
+        let pair = Pair::new(self, true);
+        let pair_at = pair.export(&self.folder.join("pair.nbd"));
+        let quorum = Quorum::start(self);
+        let raw = self.file("raw").display().to_string();
+        let raw_job = |engine: &str| vec![format!("--ioengine={engine}"), format!("--filename={raw}")];
+        let nbd = |socket: &str, export: &str| {
+            vec!["--ioengine=nbd".to_owned(), format!("--uri=nbd+unix:///{export}?socket={socket}")]
+        };
+        for (title, engine, options, side) in wanted {
+            let mut table = self.table(title, "1/s");
+            table.line("raw file", || self.fio(&raw_job(engine), options, side));
+            table.line("NBD export without a mirror", || self.fio(&nbd(&alone_at, "data"), options, side));
+            table.line("NBD export, mirrored", || self.fio(&nbd(&pair_at, "data"), options, side));
             match &quorum {
-                Some(quorum) => table
-                    .line("qemu-storage-daemon, quorum", self.fio(&nbd(&quorum.socket, "q"), options, side)),
+                Some(quorum) => table.line("qemu-storage-daemon, quorum", || {
+                    self.fio(&nbd(&quorum.socket, "q"), options, side)
+                }),
                 None => println!("  qemu-storage-daemon, quorum: skipped, because it is not installed"),
             }
             println!();
@@ -273,10 +309,10 @@ impl Bench {
     }
 
     fn resync(&self) {
-        let mut table = Table::new("resync", "MiB/s");
+        let mut table = self.table(RESYNC, "MiB/s");
         let (from, to) = (self.open("raw"), self.open("raw2"));
         let mut bytes = vec![0; 1 << 20];
-        table.line("copying one file to the other", {
+        table.line("copying one file to the other", || {
             let began = Instant::now();
             for at in 0..SIZE >> 20 {
                 from.read_exact_at(&mut bytes, at << 20).unwrap();
@@ -312,8 +348,8 @@ impl Bench {
                 ((filled >> 20) as f64 / took[0], (SIZE >> 20) as f64 / took[1])
             })
         };
-        table.line("what differs, all of it different", rate);
-        table.line("all, half of it equal and half zeroes", equal);
+        table.line("what differs, all of it different", || rate);
+        table.line("all, half of it equal and half zeroes", || equal);
     }
 }
 

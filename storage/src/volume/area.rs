@@ -40,6 +40,12 @@ pub trait Area: Debug + Send + Sync + 'static {
     /// When the disk fails or is full. What is there then is not known.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// What was written there is on its way to the disk from now on, without a wait: a flush soon
+    /// afterwards has less to do. Says nothing of what becomes of it; the flush does.
+    fn start_writing(&self, offset: u64, length: u64) {
+        let (_, _) = (offset, length);
+    }
+
     /// As `write_at`, and durable when it returns. Other writes need not be.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use super::{
     error::AreaError,
     layout::{MANAGEMENT_FILE, MANAGEMENT_LEAST},
     occupant::occupants,
+    start_writing::start_writing,
 };
 
 /// What the kernel can make zeroes of: whole blocks of this size.
@@ -182,6 +183,10 @@ impl Area for FileArea {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.inside(bytes.len(), offset)?;
         self.file.write_all_at(bytes, offset)
+    }
+
+    fn start_writing(&self, offset: u64, length: u64) {
+        start_writing(&self.file, offset, length);
     }
 
     fn write_durable(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

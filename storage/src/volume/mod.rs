@@ -6,6 +6,7 @@
 //! | [`file_area`] | a block device or a file as an area, opened by one program only |
 //! | [`memory`] | an area in memory that fails, tears and loses its power on demand, for tests |
 //! | [`occupant`] | who uses a device already, and which devices nobody may give to a volume (C5) |
+//! | `start_writing` | one call of the kernel that makes a flush shorter |
 //! | [`content`] | what an area holds: a file system, for example |
 //! | [`superblock`] | whose the copy is, and what it knows of itself |
 //! | [`management`] | the management area: superblock, activity log and dirty maps, each durable when said so |
@@ -24,6 +25,7 @@ mod layout;
 pub mod management;
 pub mod memory;
 pub mod occupant;
+mod start_writing;
 pub mod superblock;
 
 pub use self::{
