@@ -4,8 +4,8 @@
 #   deploy/debian/build.sh [--program FILE] [--version VERSION] [--to FOLDER] [--fast]
 #
 # FILE is target/release/tasuki if not given, VERSION the program's own, FOLDER target/debian. --fast: the
-# package is for a test, and is barely compressed. Prints where the package is. Needs dpkg-deb, and
-# objdump and strip of binutils.
+# package is for a test, and is barely compressed. DEBFULLNAME and DEBEMAIL say who makes it. Prints where
+# the package is. Needs dpkg-deb, and objdump and strip of binutils.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
@@ -23,6 +23,7 @@ for tool in dpkg-deb objdump strip gzip; do
     command -v "$tool" >/dev/null || { echo "$tool is missing" >&2; exit 1; }
 done
 [ -x "$program" ] || { echo "there is no program $program: cargo build --release -p tasuki" >&2; exit 1; }
+maintainer="${DEBFULLNAME:-The Tasuki developers} <${DEBEMAIL:-packages@tasuki.invalid}>"
 [ -n "$version" ] || version="$("$program" --version | cut -d' ' -f2)"
 
 tree="$(mktemp -d)"
@@ -55,7 +56,7 @@ put 644 "$here/copyright" "$doc/copyright"
 {
     printf 'tasuki (%s) unstable; urgency=medium\n\n' "$version"
     printf '  * What changed is in the history of the repository.\n\n'
-    printf ' -- The Tasuki developers <tasuki@localhost>  %s\n' \
+    printf ' -- %s  %s\n' "$maintainer" \
         "$(date -Ru -d "@${SOURCE_DATE_EPOCH:-$(stat -c %Y "$program")}")"
 } | gzip -9n >"$tree$doc/changelog.gz"
 for file in "$root"/docs/*.md; do put 644 "$file" "$doc/$(basename "$file")"; done
@@ -73,7 +74,7 @@ architecture="$(dpkg --print-architecture)"
 glibc="$(objdump -T "$program" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)"
 size="$(du -sk --exclude=DEBIAN "$tree" | cut -f1)"
 install -d -m 755 "$tree/DEBIAN"
-sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" \
+sed -e "s/@MAINTAINER@/$maintainer/" -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" \
     -e "s/@GLIBC@/${glibc#GLIBC_}/" -e "s/@SIZE@/$size/" "$here/control.in" >"$tree/DEBIAN/control"
 install -m 644 "$here/conffiles" "$tree/DEBIAN/conffiles"
 install -m 755 "$here/postinst" "$here/prerm" "$here/postrm" "$tree/DEBIAN/"

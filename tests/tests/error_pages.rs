@@ -92,7 +92,7 @@ const PARTS: [(&str, &str); 9] = [
     ("15", "Guard and lease"),
     ("16", "Command line and services"),
     ("17", "Resources, types, pools; plans, replays, history"),
-    ("18", "Mirrored disks"),
+    ("18", "Mirrored disks; upgrading"),
 ];
 
 #[test]
