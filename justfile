@@ -21,6 +21,11 @@ bite:
 model:
     cargo test --release -p tasuki-models -- --nocapture --include-ignored --test-threads=1
 
+# Pairs of virtual machines with disks that both have, and watchdogs that really reset them; minutes.
+vm-pair:
+    cargo build -p tasuki
+    cargo test -p tasuki-tests --test vm_pair -- --nocapture --include-ignored --test-threads=1
+
 # Every way for three and five real servers to fall apart; minutes.
 pictures:
     cargo build -p tasuki

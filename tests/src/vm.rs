@@ -1,25 +1,27 @@
 //! Virtual machines in QEMU, by software: for what only a machine of its own can show, a reset above
 //! all. See `tests/vm/README.md`.
 
+mod pair;
+mod watch;
+
 use std::{
-    fs,
-    io::{self, BufRead, BufReader},
+    fs, io,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::atomic::AtomicBool,
     thread,
     time::{Duration, Instant},
 };
 
 use nix::fcntl::{Flock, FlockArg};
 
+pub use self::watch::{Ended, Seen};
+
 use crate::hosts::program;
 
 /// What building and booting call, besides what every system has.
 const NEEDED: [&str; 7] =
     ["qemu-system-x86_64", "busybox", "cpio", "depmod", "modprobe", "dpkg-deb", "apt-get"];
-/// A machine that takes longer than this is broken, or the one it runs on is.
-const LIMIT: Duration = Duration::from_secs(150);
 /// Who builds at the same time is waited for this long.
 const BUILDING: Duration = Duration::from_secs(120);
 
@@ -42,42 +44,6 @@ pub struct Machine {
     pub disks: Vec<PathBuf>,
     /// Its power is cut at so many lines of the console that begin so.
     pub cut: Option<(String, usize)>,
-}
-
-/// How a machine ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was reset.
-    Reset,
-    /// Its scenario came to its end.
-    InOrder,
-    /// Its power was cut.
-    Cut,
-}
-
-/// What was seen of a machine from outside.
-#[derive(Debug)]
-pub struct Seen {
-    /// How it ended.
-    pub ended: Ended,
-    /// When, since it was started.
-    pub at: Duration,
-    /// What was on its console, and when.
-    pub lines: Vec<(Duration, String)>,
-}
-
-impl Seen {
-    /// When a line that begins so first appeared, and the rest of it.
-    #[must_use]
-    pub fn mark(&self, begin: &str) -> Option<(Duration, &str)> {
-        self.lines.iter().find_map(|(at, line)| Some((*at, line.strip_prefix(begin)?.trim())))
-    }
-
-    /// The console, for a message.
-    #[must_use]
-    pub fn console(&self) -> String {
-        self.lines.iter().map(|(at, line)| format!("{:7.2} {line}\n", at.as_secs_f64())).collect()
-    }
 }
 
 impl Kit {
@@ -144,10 +110,30 @@ impl Kit {
     /// # Errors
     /// As [`Kit::run`].
     pub fn run_machine(&self, machine: &Machine) -> Result<Seen, String> {
+        self.run_and_tell(machine, &mut |_, _| {})
+    }
+
+    /// The same, and tells of every line of the console as soon as it is there, and when that is.
+    ///
+    /// # Errors
+    /// As [`Kit::run`].
+    pub fn run_and_tell(
+        &self,
+        machine: &Machine,
+        tell: &mut dyn FnMut(Duration, &str),
+    ) -> Result<Seen, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let first = self.pack(machine, folder.path())?;
+        let began = Instant::now();
+        let child = self.boot(&first, &machine.disks, &[]).map_err(|error| error.to_string())?;
+        watch::watch(child, began, machine.cut.as_ref(), &AtomicBool::new(false), tell)
+    }
+
+    /// Packs a machine's first file system into this folder.
+    fn pack(&self, machine: &Machine, folder: &Path) -> Result<PathBuf, String> {
         let error = |error: io::Error| error.to_string();
         let scenario = &machine.scenario;
-        let folder = tempfile::tempdir().map_err(error)?;
-        let inside = folder.path().join("scenario");
+        let inside = folder.join("scenario");
         fs::create_dir(&inside).map_err(error)?;
         for file in fs::read_dir(scripts().join("scenarios")).map_err(error)? {
             let file = file.map_err(error)?;
@@ -158,30 +144,34 @@ impl Kit {
         for (name, text) in &machine.files {
             fs::write(inside.join(name), text).map_err(error)?;
         }
-        let first = folder.path().join("initrd");
+        let first = folder.join("initrd");
         let packed = Command::new("sh")
             .arg(scripts().join("pack.sh"))
             .args([&self.dir, &inside, &first])
             .args(&machine.programs)
             .output()
             .map_err(error)?;
-        if !packed.status.success() {
-            return Err(format!("pack.sh: {}", String::from_utf8_lossy(&packed.stderr)));
+        match packed.status.success() {
+            true => Ok(first),
+            false => Err(format!("pack.sh: {}", String::from_utf8_lossy(&packed.stderr))),
         }
-        watch(self.boot(&first, &machine.disks).map_err(error)?, machine.cut.as_ref())
     }
 
-    fn boot(&self, first: &Path, disks: &[PathBuf]) -> io::Result<Child> {
+    /// Starts it, with more of QEMU's words.
+    fn boot(&self, first: &Path, disks: &[PathBuf], more: &[String]) -> io::Result<Child> {
         // What the machine has not written to its disk is gone with its power; what this machine has in
-        // its own cache is not.
-        let disks =
-            disks.iter().map(|disk| format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()));
+        // its own cache is not, and two machines with one disk share it. Each of them would lock the disk.
+        let disks = disks.iter().map(|disk| {
+            let file = format!("file.driver=file,file.filename={},file.locking=off", disk.display());
+            format!("{file},if=virtio,format=raw,cache=unsafe")
+        });
         Command::new("qemu-system-x86_64")
             .args(disks.flat_map(|disk| ["-drive".to_owned(), disk]))
             // A reset ends QEMU. So does switching off, but before that the scenario says that it ended.
             .arg("-no-reboot")
             .args(["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "768"])
-            .args(["-nodefaults", "-display", "none", "-monitor", "none", "-nic", "none", "-serial", "stdio"])
+            .args(["-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio"])
+            .args(more)
             .arg("-kernel")
             .arg(self.dir.join("vmlinuz"))
             .arg("-initrd")
@@ -192,62 +182,6 @@ impl Kit {
             .stderr(Stdio::inherit())
             .spawn()
     }
-}
-
-/// Reads the console until the machine ends.
-fn watch(mut machine: Child, cut: Option<&(String, usize)>) -> Result<Seen, String> {
-    let began = Instant::now();
-    let console = machine.stdout.take().ok_or("QEMU has no console")?;
-    let (sender, console_lines) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if sender.send((began.elapsed(), line)).is_err() {
-                return;
-            }
-        }
-    });
-    let mut lines: Vec<(Duration, String)> = Vec::new();
-    let mut until_cut = cut.map(|(_, count)| *count);
-    let ended = loop {
-        let left = LIMIT.saturating_sub(began.elapsed());
-        match console_lines.recv_timeout(left) {
-            Ok((at, line)) => {
-                let end = line.starts_with("MARK end of the scenario");
-                if cut.is_some_and(|(begin, _)| line.starts_with(begin)) {
-                    until_cut = until_cut.map(|left| left.saturating_sub(1));
-                }
-                lines.push((at, line));
-                if until_cut == Some(0) {
-                    break Some(Ended::Cut);
-                }
-                if end {
-                    break Some(Ended::InOrder);
-                }
-            }
-            // QEMU has closed the console: it has ended, which it does at a reset only.
-            Err(mpsc::RecvTimeoutError::Disconnected) => break Some(Ended::Reset),
-            Err(mpsc::RecvTimeoutError::Timeout) => break None,
-        }
-    };
-    let at = began.elapsed();
-    let still_runs = ended != Some(Ended::Reset);
-    if still_runs {
-        machine.kill().map_err(|error| error.to_string())?;
-    }
-    let status = machine.wait().map_err(|error| error.to_string())?;
-    let _a_thread_of_ours = reader.join();
-    // What it said before it was killed.
-    lines.extend(console_lines.try_iter());
-    let Some(ended) = ended else {
-        let seen = Seen { ended: Ended::InOrder, at, lines };
-        return Err(format!("nothing happened within {LIMIT:?}:\n{}", seen.console()));
-    };
-    let seen = Seen { ended, at, lines };
-    if !still_runs && !status.success() {
-        return Err(format!("QEMU failed with {status}:\n{}", seen.console()));
-    }
-    Ok(seen)
 }
 
 fn scripts() -> PathBuf {
