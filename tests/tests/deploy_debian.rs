@@ -6,6 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    thread,
 };
 
 use tasuki_tests::hosts::program;
@@ -71,7 +72,11 @@ fn the_package_starts_nothing_unasked_and_a_purge_leaves_data() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let [older, newer] = ["0.0.9", "0.0.10"].map(|version| package(version, folder.path()));
+    let (older, newer) = thread::scope(|both| {
+        let older = both.spawn(|| package("0.0.9", folder.path()));
+        let newer = package("0.0.10", folder.path());
+        (older.join().unwrap(), newer)
+    });
     let name = |package: &Path| format!("/packages/{}", package.file_name().unwrap().to_str().unwrap());
     let tried = Command::new("docker")
         .args(["run", "--rm", "--network", "none", "--volume"])

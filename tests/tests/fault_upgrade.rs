@@ -74,7 +74,8 @@ fn words_are_refused(cluster: &Cluster, missing: &[&str]) {
 
 fn said_anywhere(cluster: &Cluster) -> bool {
     let history = |at: usize| cluster.calls().history(&cluster.data(at), 2000).unwrap();
-    (0..cluster.size()).any(|at| history(at).iter().any(|change| change.reason.contains(WORDS)))
+    let said = |change: &wire::Change| change.reason.as_deref().is_some_and(|why| why.contains(WORDS));
+    (0..cluster.size()).any(|at| history(at).iter().any(said))
 }
 
 #[test]
