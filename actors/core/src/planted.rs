@@ -21,8 +21,10 @@ pub enum Planted {
     NoLease,
     /// R7: a server says that it has stopped before its guard has.
     EarlyFarewell,
-    /// R8: a server that is behind or unhealthy is granted leases.
+    /// R8: a server whose group actors do not move is granted leases.
     Unhealthy,
+    /// R8: a server that is behind is granted leases.
+    Behind,
     /// R9: takeover waits for the lease only, without budget and margin.
     NoMargin,
     /// R11: a leader believes itself.
@@ -51,7 +53,7 @@ pub enum Planted {
 
 /// What is taken out at once, under its name on the command line. Where two rules stand in for each
 /// other, taking out one of them harms nothing; both together do.
-pub const ALL: [(&str, &[Planted]); 23] = [
+pub const ALL: [(&str, &[Planted]); 24] = [
     ("R1", &[Planted::LeaseFromGrant]),
     ("R2", &[Planted::EmptyTable]),
     ("R3", &[Planted::OldDecisions]),
@@ -61,7 +63,8 @@ pub const ALL: [(&str, &[Planted]); 23] = [
     ("R5", &[Planted::AnyIncarnation]),
     ("R6", &[Planted::NoLease]),
     ("R7", &[Planted::EarlyFarewell]),
-    ("R8", &[Planted::Unhealthy]),
+    ("R8", &[Planted::Unhealthy, Planted::Behind]),
+    ("R8-behind", &[Planted::Behind]),
     ("R9", &[Planted::NoMargin]),
     ("R11", &[Planted::SelfMadeLeader]),
     ("R12", &[Planted::StaleReads]),

@@ -26,6 +26,11 @@ impl<M: Message> Slot<M> {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(actor);
     }
 
+    /// Nobody is there: what is sent is lost, as with an actor that hangs. For simulations.
+    pub fn clear(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// The actor, if it was ever started.
     #[must_use]
     pub fn get(&self) -> Option<ActorRef<M>> {

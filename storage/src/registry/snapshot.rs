@@ -63,6 +63,17 @@ impl Shelf {
         Self::Memory(Arc::default())
     }
 
+    /// The same snapshot on a shelf of its own, where it is in memory; the same folder otherwise.
+    pub(crate) fn copied(&self) -> Self {
+        match self {
+            Self::Disk(dir) => Self::Disk(dir.clone()),
+            Self::Memory(kept) => {
+                let now = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Self::Memory(Arc::new(Mutex::new(now)))
+            }
+        }
+    }
+
     /// Keeps a snapshot; it is on the disk when this returns.
     pub(crate) fn put(&self, snapshot: &StoredSnapshot) -> Result<(), StoreError> {
         match self {

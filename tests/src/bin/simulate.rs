@@ -231,7 +231,7 @@ fn plant(rule: &str) -> Result<(), String> {
 /// Every rule taken out in turn, until a seed notices.
 fn bite(arguments: &Arguments) -> ExitCode {
     let mut wrong = 0;
-    println!("{:<12} {:<28} {:>5} {:>6}  noticed by", "rule", "where", "runs", "stated");
+    println!("{:<20} {:<28} {:>5} {:>6}  noticed by", "rule", "where", "runs", "stated");
     for bite in BITES.iter().filter(|bite| arguments.rule.as_deref().is_none_or(|rule| rule == bite.rule)) {
         let Ok(found) = found(arguments, bite) else { return ExitCode::FAILURE };
         let place = format!("{} servers, {}, {}", bite.servers, bite.tie_break, bite.profile);
@@ -240,7 +240,7 @@ fn bite(arguments: &Arguments) -> ExitCode {
             Some((seed, what)) => (seed - bite.from + 1, what.as_str()),
             None => (arguments.runs, "nobody"),
         };
-        println!("{:<12} {place:<28} {runs:>5} {stated:>6}  {what}", bite.rule);
+        println!("{:<20} {place:<28} {runs:>5} {stated:>6}  {what}", bite.rule);
         wrong += u32::from(bite.within.is_some_and(|within| found.is_none() || runs > within));
     }
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

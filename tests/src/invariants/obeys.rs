@@ -1,5 +1,5 @@
-//! Who holds a lease obeys: it has applied what all others have had applied for two leases. Source:
-//! R8: a half-hung node must not keep its lease.
+//! Who holds a lease obeys: it has applied what all others have had applied for two leases, and its group
+//! actors move. Source: R8: a half-hung node must not keep its lease.
 
 use std::collections::VecDeque;
 
@@ -63,6 +63,18 @@ impl Invariant for Obeys {
     fn tick(&mut self, world: &State) -> Result<(), String> {
         self.applied.resize(world.machines.len(), VecDeque::new());
         for (at, machine) in world.machines.iter().enumerate() {
+            if let Some(since) = machine.groups_hang
+                && since + self.grace < world.now
+                && machine.moves()
+                && machine.frozen.is_none()
+                && machine.lease().is_some()
+            {
+                let millis = (world.now - since) / 1_000_000;
+                let name = &machine.name;
+                return Err(format!(
+                    "{name} holds a lease, and its group actors have not moved for {millis} ms"
+                ));
+            }
             // Another node of it may just have begun, in the lease of the one before.
             let Some((_, mine)) = self.applied[at].back() else { continue };
             if !machine.moves() || machine.frozen.is_some() || machine.lease().is_none() {

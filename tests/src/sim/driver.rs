@@ -132,6 +132,7 @@ impl Driver {
                 deed(self);
             }
         }
+        self.world.state().disks_turn();
         let parcels = self.world.state().network.arrived(now);
         for parcel in parcels {
             self.deliver(parcel);
@@ -258,6 +259,7 @@ impl Driver {
             state.network.release(at);
         }
         state.network.process_gone(at, now);
+        state.machines[at].groups_hang = None;
         state.happened(at, What::NodeEnds(why.into()));
     }
 
@@ -357,6 +359,14 @@ impl Driver {
         }
     }
 
+    /// The group actors of a machine's node answer no more, until another node runs there.
+    pub fn hang_groups(&mut self, at: usize) {
+        let Some(node) = self.node(at) else { return };
+        node.context().groups_actor.clear();
+        let mut state = self.world.state();
+        state.machines[at].groups_hang = Some(state.now);
+    }
+
     /// The store of a machine that is off is lost. Its server joins anew, with an empty one (R23).
     pub fn lose_store(&mut self, at: usize) {
         let mut state = self.world.state();
@@ -391,6 +401,8 @@ impl Driver {
             if how != Freeze::Node {
                 machine.thawed = Some((now, how)); // while only the node was frozen, its guard was awake
             }
+            // Whoever slept could not see it.
+            machine.groups_hang = machine.groups_hang.map(|_| now);
             let clock = machine.clock;
             if how == Freeze::Clock
                 && !blind

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tasuki_core::{
+    config::HeartbeatPath,
     ids::{GroupName, NetworkName},
     registry::{
         Author, Command,
@@ -11,9 +12,11 @@ use tasuki_core::{
 };
 
 use super::{
+    aside::Hangs,
     dice::Dice,
     driver::Driver,
     machine::Freeze,
+    members,
     network::{GOOD, Quality, between},
 };
 
@@ -23,7 +26,7 @@ const RATE: u64 = 60_000;
 /// A kind of fault, and how often it comes.
 type Kind = (u64, fn(&mut Driver, &mut Dice));
 
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 20] = [
     (12, crash_node),
     (8, lose_power),
     (10, part),
@@ -41,6 +44,9 @@ const KINDS: [Kind; 17] = [
     (5, service_dies),
     (4, slow_agent),
     (6, spoil_votes),
+    (4, spoil_aside),
+    (3, black_hole),
+    (3, change_members),
 ];
 
 /// Lets one thing go wrong now, and plans the next.
@@ -321,6 +327,55 @@ fn spoil_votes(driver: &mut Driver, dice: &mut Dice) {
         state.votes.unreachable.remove(&at);
         (state.votes.delay, state.votes.unclear, state.votes.torn) = (2, 0, 0);
     });
+}
+
+/// The paths beside the networks: garbage or one direction only on the lines, torn blocks and operations
+/// that hang on the disks.
+fn spoil_aside(driver: &mut Driver, dice: &mut Dice) {
+    let (from, to) = pair(driver, dice);
+    let paths: Vec<NetworkName> = driver.config.settings.heartbeats.iter().map(HeartbeatPath::name).collect();
+    let lines: Vec<NetworkName> =
+        paths.into_iter().filter(|path| path.as_str().starts_with("com:")).collect();
+    let (garbage, torn, millis) = (dice.between(0, 600), dice.between(0, 700), span(dice));
+    let (cut, hangs) = (dice.permille(400), dice.permille(500));
+    let hang = if dice.permille(500) { Hangs::Writes } else { Hangs::Reads };
+    say(driver, &format!("lines and disks of {from} are spoilt for {millis} ms"));
+    {
+        let mut state = driver.world.state();
+        for line in &lines {
+            state.network.aside.garbage.insert((from, to, line.clone()), garbage);
+            state.network.set(from, to, line, |quality| quality.cut = cut);
+        }
+        state.network.aside.torn = torn;
+        if hangs {
+            state.network.aside.hangs.insert(from, hang);
+        }
+    }
+    driver.later(millis, move |driver| {
+        let mut state = driver.world.state();
+        for line in &lines {
+            state.network.aside.garbage.remove(&(from, to, line.clone()));
+            state.network.set(from, to, line, |quality| *quality = GOOD);
+        }
+        state.network.aside.torn = 0;
+        state.network.aside.hangs.remove(&from);
+    });
+}
+
+/// What is long does not pass, one way or both.
+fn black_hole(driver: &mut Driver, dice: &mut Dice) {
+    let (from, to) = pair(driver, dice);
+    let (most, millis) = (usize::try_from(dice.between(60, 1400)).unwrap_or(60), span(dice));
+    let mut pairs = vec![(from, to)];
+    if dice.permille(500) {
+        pairs.push((to, from));
+    }
+    say(driver, &format!("nothing longer than {most} bytes passes {pairs:?}, for {millis} ms"));
+    wires(driver, pairs, millis, move |quality| quality.most = most);
+}
+
+fn change_members(driver: &mut Driver, dice: &mut Dice) {
+    members::change(driver, dice);
 }
 
 /// An operator does something.

@@ -85,6 +85,10 @@ pub struct MachineState {
     pub no_echo: bool,
     /// Milliseconds that a start or a stop takes at most.
     pub agent_pace: u64,
+    /// Its store went back to an older copy.
+    pub restored: bool,
+    /// Since when the group actors of its node do not answer, in true time.
+    pub groups_hang: Option<u64>,
 }
 
 impl MachineState {
@@ -110,6 +114,8 @@ impl MachineState {
             raft_id: RaftId(0),
             no_echo: false,
             agent_pace: 40,
+            restored: false,
+            groups_hang: None,
         }
     }
 

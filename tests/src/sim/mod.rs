@@ -7,8 +7,8 @@
 //! | [`driver`] | the order in which machines take their steps |
 //! | [`world`] | everything outside of the nodes |
 //! | [`machine`], [`guard`], [`host`] | a machine, its guard (the real one's decider), its node process |
-//! | [`network`], [`disk`], [`votes`] | what nodes reach outside |
-//! | [`faults`] | what goes wrong, from the seed |
+//! | [`network`], [`aside`], [`disk`], [`votes`] | what nodes reach outside |
+//! | [`faults`], [`members`] | what goes wrong, and what operators do, from the seed |
 //! | [`scripts`], [`profile`] | what goes wrong together, so that one rule matters |
 //! | [`client`] | who uses the registry meanwhile |
 //! | [`bites`] | which rules are taken out, and where that is noticed |
@@ -20,6 +20,7 @@
 //! made of (`getrandom`) follows from the seed too; the program `simulate` sees to that, and runs
 //! each seed in a process of its own, because libraries count in statics.
 
+pub mod aside;
 pub mod bites;
 pub mod client;
 pub mod dice;
@@ -30,6 +31,7 @@ pub mod faults;
 pub mod guard;
 pub mod host;
 pub mod machine;
+pub mod members;
 pub mod network;
 pub mod profile;
 pub mod run;

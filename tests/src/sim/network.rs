@@ -16,7 +16,10 @@ use tasuki_actors::ports::{Datagram, LinkSocket, PeerAddress, PeerError, PeerMet
 use tasuki_core::ids::{NetworkName, ServerName};
 use tokio::sync::{mpsc, oneshot};
 
-use super::world::{STEP, State, World};
+use super::{
+    aside::{Aside, is_aside},
+    world::{STEP, State, World},
+};
 
 /// One direction of one path: from, to, network.
 pub type Wire = (usize, usize, NetworkName);
@@ -37,11 +40,14 @@ pub struct Quality {
     pub stuck: (u64, u64),
     /// No datagram passes, while calls do.
     pub mute: bool,
+    /// What is longer than so many bytes does not pass, as where a path's largest packet is not known;
+    /// zero: everything does.
+    pub most: usize,
 }
 
 /// A cable in order.
 pub const GOOD: Quality =
-    Quality { cut: false, delay: (0, 2), loss: 0, twice: 0, stuck: (0, 0), mute: false };
+    Quality { cut: false, delay: (0, 2), loss: 0, twice: 0, stuck: (0, 0), mute: false, most: 0 };
 
 /// What is on its way.
 pub enum Parcel {
@@ -145,6 +151,10 @@ pub struct NetworkState {
     hedge: Duration,
     /// What arrived while the machine did not move.
     held: BTreeMap<usize, Vec<Parcel>>,
+    /// The paths beside the networks.
+    pub aside: Aside,
+    /// Bytes of the shortest call that Raft's log came with: one with no entry in it.
+    pub beat: usize,
 }
 
 impl NetworkState {
@@ -161,6 +171,8 @@ impl NetworkState {
             sockets: BTreeMap::new(),
             hedge,
             held: BTreeMap::new(),
+            aside: Aside::default(),
+            beat: usize::MAX,
         }
     }
 
@@ -178,6 +190,9 @@ impl NetworkState {
     /// All wires are in order again.
     pub fn heal(&mut self) {
         self.wires.clear();
+        self.aside.garbage.clear();
+        self.aside.hangs.clear();
+        self.aside.torn = 0;
     }
 
     /// A node has opened its datagram socket.
@@ -209,7 +224,8 @@ impl NetworkState {
         self.held.remove(&at);
     }
 
-    fn push(&mut self, at: u64, parcel: Parcel) {
+    /// Puts something on its way.
+    pub(super) fn push(&mut self, at: u64, parcel: Parcel) {
         self.number += 1;
         self.queue.push(Reverse(Due { at, number: self.number, parcel }));
     }
@@ -276,10 +292,18 @@ impl NetworkState {
 }
 
 impl State {
-    /// When something sent now arrives; never, when the wire is cut.
-    fn arrival(&mut self, from: usize, to: usize, over: &NetworkName, reliable: bool) -> Option<u64> {
+    /// When something of this length sent now arrives; never, when the wire is cut or it is too long.
+    fn arrival(
+        &mut self,
+        from: usize,
+        to: usize,
+        over: &NetworkName,
+        length: usize,
+        reliable: bool,
+    ) -> Option<u64> {
         let quality = self.network.quality(from, to, over);
-        if quality.cut || quality.mute && !reliable {
+        let too_long = quality.most > 0 && length > quality.most;
+        if quality.cut || too_long || quality.mute && !reliable {
             return None;
         }
         let mut millis = self.dice.between(quality.delay.0, quality.delay.1);
@@ -297,12 +321,15 @@ impl State {
 
     /// Puts a datagram on a wire.
     pub fn send_datagram(&mut self, from: usize, to: usize, over: &NetworkName, body: &[u8]) {
+        if is_aside(over) {
+            return self.send_aside(from, to, over, body);
+        }
         let copies = 1 + u64::from({
             let twice = self.network.quality(from, to, over).twice;
             twice > 0 && self.dice.permille(twice)
         });
         for _ in 0..copies {
-            if let Some(at) = self.arrival(from, to, over, false) {
+            if let Some(at) = self.arrival(from, to, over, body.len(), false) {
                 let from_name = self.machines[from].name.clone();
                 let datagram =
                     Datagram { from: from_name, path: over.clone(), body: Bytes::copy_from_slice(body) };
@@ -314,14 +341,15 @@ impl State {
     /// An answer goes back where its request came from.
     pub fn send_reply(&mut self, call: u64, attempt: usize, answer: Result<Bytes, Broken>) {
         let Some((from, to, over)) = self.network.serving.remove(&(call, attempt)) else { return };
-        if let Some(at) = self.arrival(to, from, &over, true) {
+        let length = answer.as_ref().map_or(0, Bytes::len);
+        if let Some(at) = self.arrival(to, from, &over, length, true) {
             self.network.push(at, Parcel::Reply { call, attempt, answer });
         }
     }
 
     /// Nobody listens there: the machine refuses the connection.
     pub fn refuse(&mut self, from: usize, to: usize, over: &NetworkName, call: u64, attempt: usize) {
-        if let Some(at) = self.arrival(to, from, over, true) {
+        if let Some(at) = self.arrival(to, from, over, 0, true) {
             let answer = Err(Broken::Connection("connection refused".into(), false));
             self.network.push(at, Parcel::Reply { call, attempt, answer });
         }
@@ -346,13 +374,16 @@ impl Ports {
 
     fn attempt(&self, to: usize, call: u64, attempt: usize, method: PeerMethod, body: &Bytes) {
         let mut state = self.world.state();
+        if method == PeerMethod::Append {
+            state.network.beat = state.network.beat.min(body.len());
+        }
         let networks = state.network.networks.len();
         let over = state.network.networks[attempt % networks].clone();
         if let Some(known) = state.network.calls.get_mut(&call) {
             known.attempts += 1;
             known.complete = attempt + 1 == networks;
         }
-        if let Some(at) = state.arrival(self.at, to, &over, true) {
+        if let Some(at) = state.arrival(self.at, to, &over, body.len(), true) {
             let (from, body) = (self.at, body.clone());
             state.network.push(at, Parcel::Request { from, to, over, call, attempt, method, body });
         }

@@ -17,7 +17,7 @@ pub enum Profile {
     Restarts,
     /// Servers that leave while something does not stop (R7).
     Farewells,
-    /// Disks that hang (R8).
+    /// Disks, group actors or long packets that hang while the rest goes on (R8).
     Behind,
     /// Words that arrive long after they were said (R13).
     Late,
@@ -27,8 +27,12 @@ pub enum Profile {
     Claims,
     /// Two servers: the record is lost, or another cluster's (R17, R24).
     Record,
-    /// Servers leave and return, and stores are lost (R15, R22, R23).
+    /// Servers leave and return, come and go for good, and stores are lost (R15, R22, R23).
     Members,
+    /// Power goes right after something was acknowledged (R23).
+    Forgets,
+    /// Two servers: one is put back to an older copy (R17, R23).
+    Restored,
     /// Two servers with fences: one boots alone (R19).
     Fences,
     /// Two servers with the unsafe echo: cables are pulled at one end.
@@ -36,7 +40,7 @@ pub enum Profile {
 }
 
 /// All of them, with their names on the command line.
-pub const PROFILES: [(&str, Profile); 13] = [
+pub const PROFILES: [(&str, Profile); 15] = [
     ("mixed", Profile::Mixed),
     ("deposed", Profile::Deposed),
     ("judged", Profile::Judged),
@@ -48,6 +52,8 @@ pub const PROFILES: [(&str, Profile); 13] = [
     ("claims", Profile::Claims),
     ("record", Profile::Record),
     ("members", Profile::Members),
+    ("forgets", Profile::Forgets),
+    ("restored", Profile::Restored),
     ("fences", Profile::Fences),
     ("pulls", Profile::Pulls),
 ];
@@ -69,6 +75,6 @@ impl Profile {
     /// undisturbed, and what the unsafe echo does not promise.
     #[must_use]
     pub fn has_others(self) -> bool {
-        !matches!(self, Self::Late | Self::Pulls)
+        !matches!(self, Self::Late | Self::Pulls | Self::Restored)
     }
 }

@@ -18,13 +18,14 @@ use tasuki_core::{
 };
 
 use super::{
+    aside,
     client::{self, Kind, Op, Outcome},
     dice::Dice,
     driver::Driver,
     fact::What,
-    faults,
+    faults, members,
     profile::Profile,
-    scripts,
+    scripts::stores,
 };
 use crate::{invariants::Violation, twin};
 
@@ -89,7 +90,8 @@ pub fn watch_panics() {
 pub fn run(options: &Options) -> Report {
     let mut dice = Dice::new(options.seed);
     let servers = options.servers.unwrap_or(if dice.permille(700) { 3 } else { 5 });
-    let config = configuration(servers, &options.tie_break);
+    let mut config = configuration(servers, &options.tie_break);
+    aside::add(&mut config, options.seed);
     let profile = Profile::named(&options.profile, options.seed, servers, &options.tie_break);
     let mut driver = Driver::new(options.seed, config, options.aloud);
     for pace in &driver.paces {
@@ -174,7 +176,7 @@ fn play(driver: &mut Driver, dice: &mut Dice, options: &Options, profile: Profil
         driver.later(first, move |driver| faults::begin(driver, chance, until));
     } else {
         deciders(driver, dice.fork(), until);
-        driver.later(first, move |driver| scripts::begin(driver, chance, until, profile));
+        driver.later(first, move |driver| super::scripts::begin(driver, chance, until, profile));
     }
     while driver.now() < until {
         if !driver.step() || panicked(driver) {
@@ -277,10 +279,16 @@ fn heal(driver: &mut Driver) {
         driver.thaw(at);
         driver.paces[at].set_sync(0);
         driver.paces[at].set_full(false);
-        if driver.world.state().machines[at].joined {
+        let (joined, restored) = {
+            let machine = &driver.world.state().machines[at];
+            (machine.joined, machine.restored)
+        };
+        if restored {
+            stores::give_up_copy(driver, at);
+        } else if joined {
             driver.boot(at);
         } else {
-            scripts::join_anew(driver, at);
+            stores::join_anew(driver, at);
         }
     }
     mend(driver);
@@ -288,6 +296,7 @@ fn heal(driver: &mut Driver) {
 
 /// Repeated, because a server may still be leaving, or the one that was asked may not answer.
 fn mend(driver: &mut Driver) {
+    members::all_in(driver);
     faults::restart_guards(driver);
     let registry = driver.newest.clone();
     let asked = (0..driver.hosts.len()).find(|at| driver.node(*at).is_some());

@@ -3,6 +3,9 @@
 //!
 //! A script looks at what the simulation knows, but does only what could happen to real machines.
 
+mod halves;
+pub(super) mod stores;
+
 use std::collections::BTreeSet;
 
 use tasuki_core::{
@@ -10,16 +13,16 @@ use tasuki_core::{
     ids::{GroupName, RaftId},
     membership::tie_break::{Mode, Record},
     registry::{
-        Author, Command,
+        Command,
         state::{AfterStop, ClusterMode, Target},
     },
-    time::WallTime,
 };
 
 use super::{
     dice::Dice,
     driver::Driver,
     faults::{self, machine, name, networks, operate, pair, say, tell, wires},
+    members,
     network::{GOOD, Quality, between},
     profile::Profile,
     world::State,
@@ -35,12 +38,14 @@ fn of(profile: Profile) -> &'static [Script] {
         Profile::Judged => &[judged],
         Profile::Restarts => &[restart],
         Profile::Farewells => &[farewell],
-        Profile::Behind => &[behind],
+        Profile::Behind => &[halves::behind, halves::hangs, halves::black_hole],
         Profile::Late => &[late_word],
         Profile::Moves => &[moves],
         Profile::Claims => &[claim_while_it_returns],
         Profile::Record => &[record_lost],
-        Profile::Members => &[leave_and_return, store_lost],
+        Profile::Members => &[leave_and_return, stores::store_lost, members::change],
+        Profile::Forgets => &[stores::forgets],
+        Profile::Restored => &[stores::restored],
         Profile::Fences => &[cold_start],
         Profile::Pulls => &[pull],
     }
@@ -270,17 +275,6 @@ fn wish_everything(driver: &mut Driver) {
     }
 }
 
-/// R8: one disk hangs, and everything else of that machine goes on.
-fn behind(driver: &mut Driver, dice: &mut Dice) -> u64 {
-    let Some(leads) = leader(driver) else { return 200 };
-    let at = other(driver, dice, leads);
-    let (sync, millis) = (dice.between(2500, 6000), dice.between(2000, 5000));
-    say(driver, &format!("a sync takes {sync} ms on {}, for {millis} ms", name(driver, at)));
-    driver.paces[at].set_sync(sync);
-    driver.later(millis, move |driver| driver.paces[at].set_sync(0));
-    millis + sync + dice.between(0, 1000)
-}
-
 /// R13: the word of an owner is on its way for so long that it has given up waiting, has said it anew,
 /// and owns the group again when the first word arrives.
 fn late_word(driver: &mut Driver, dice: &mut Dice) -> u64 {
@@ -405,72 +399,6 @@ fn leave_and_return(driver: &mut Driver, dice: &mut Dice) -> u64 {
     begins + lasts + dice.between(500, 2500)
 }
 
-/// Every store has a vote: what one of them loses the others have.
-fn is_whole(driver: &Driver) -> bool {
-    let Some(node) = leader(driver).and_then(|at| driver.node(at)) else { return false };
-    let state = driver.world.state();
-    let all = state.machines.iter().all(|machine| machine.power && machine.joined);
-    let sole = matches!(&state.votes.record, Some(record) if matches!(record.mode, Mode::Sole(_)));
-    drop(state);
-    let runs = (0..driver.hosts.len()).all(|at| driver.node(at).is_some());
-    all && runs && !sole && node.status().raft.voters.len() == driver.hosts.len()
-}
-
-/// R23: a server loses its store with its power, and joins anew as another store.
-fn store_lost(driver: &mut Driver, dice: &mut Dice) -> u64 {
-    let at = machine(driver, dice);
-    if !is_whole(driver) {
-        return 300;
-    }
-    say(driver, &format!("{} loses its power and its store", name(driver, at)));
-    driver.power_off(at, 0, None);
-    driver.lose_store(at);
-    driver.later(dice.between(500, 4000), move |driver| join_anew(driver, at));
-    9000
-}
-
-/// An operator lets a server join again whose store was lost, until it has.
-pub fn join_anew(driver: &mut Driver, at: usize) {
-    let (joined, server, now) = {
-        let state = driver.world.state();
-        (state.machines[at].joined, state.machines[at].name.clone(), state.now)
-    };
-    if joined {
-        driver.boot(at);
-        return;
-    }
-    driver.later(700, move |driver| join_anew(driver, at));
-    let id = format!("anew-{now}");
-    let Some(by) = (0..driver.hosts.len()).find(|by| *by != at && driver.node(*by).is_some()) else { return };
-    let (Some(node), Some(host)) = (driver.node(by), &driver.hosts[by]) else { return };
-    driver.world.state().say(&format!("operator: {server} joins anew"));
-    let world = driver.world.clone();
-    host.spawn(async move {
-        let author = || Author::Operator("sim".into());
-        let digest = String::from("digest");
-        let issue = Command::IssueToken {
-            id: id.clone(),
-            digest: digest.clone(),
-            server: None,
-            expires: WallTime(u64::MAX),
-        };
-        let join = Command::Join { token: id, digest, server };
-        if node.propose(author(), issue, None, Vec::new()).await.is_err() {
-            return;
-        }
-        let accepted = node.propose(author(), join, None, Vec::new()).await;
-        let mut state = world.state();
-        let machine = &mut state.machines[at];
-        if let Ok(accepted) = accepted
-            && let Some(raft_id) = accepted.raft_id
-            && !machine.joined
-        {
-            (machine.raft_id, machine.joined) = (raft_id, true);
-            state.say(&format!("operator: it is store {raft_id}"));
-        }
-    });
-}
-
 /// R19: one of two is fenced off; the other goes on and loses its power; the first boots alone.
 fn cold_start(driver: &mut Driver, dice: &mut Dice) -> u64 {
     let (first, second) = pair(driver, dice);
@@ -522,6 +450,8 @@ pub fn fits(profile: Profile, servers: usize, tie_break: &TieBreak) -> bool {
         Profile::Pulls => servers == 2 && matches!(tie_break, TieBreak::UnsafePing { .. }),
         Profile::Deposed | Profile::Judged | Profile::Late => servers > 2,
         Profile::Members => servers > 2 || record,
+        Profile::Forgets => servers == 3,
+        Profile::Restored => servers == 2 && record,
         _ => !matches!(tie_break, TieBreak::UnsafePing { .. }),
     }
 }

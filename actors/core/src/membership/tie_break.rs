@@ -150,7 +150,7 @@ pub fn may_elect(record: Option<&Record>, own: &OwnLog) -> Result<(), Refusal> {
     match record.mode {
         Mode::Majority if own.number >= record.number => Ok(()),
         Mode::Pair(a, b) if own.me != a && own.me != b => Err(Refusal::NotNamed),
-        Mode::Pair(..) if own.number == record.number => Ok(()),
+        Mode::Pair(..) if own.number == record.number || planted::is(Planted::AnyNumber) => Ok(()),
         Mode::Majority | Mode::Pair(..) => Err(other_number),
         Mode::Sole(other) if other != own.me => Err(Refusal::Taken(other)),
         Mode::Sole(_) => Ok(()),

@@ -258,7 +258,8 @@ impl Grantor {
             return None;
         }
         // R8: a half-hung node must not keep its lease.
-        if (!request.healthy || behind) && !planted::is(Planted::Unhealthy) {
+        let half_hung = !request.healthy && !planted::is(Planted::Unhealthy);
+        if half_hung || behind && !planted::is(Planted::Behind) {
             return None;
         }
         // R1: what is left of the round that a quorum answered last.
