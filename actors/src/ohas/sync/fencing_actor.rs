@@ -232,7 +232,7 @@ async fn fence(context: Arc<Context>, server: ServerName, incarnation: Incarnati
     loop {
         match attempt.step() {
             FencingStep::Try { device, after } => {
-                tokio::time::sleep(after).await;
+                tokio::time::sleep(after.max(others_at_it(&context))).await;
                 // R11: what a leader that was deposed has read is no reason to switch anything off.
                 if !is_asked_for(&context, &server, incarnation).await {
                     return Ended::Over;
@@ -269,6 +269,14 @@ async fn fence(context: Arc<Context>, server: ServerName, incarnation: Incarnati
             }
         }
     }
+}
+
+/// For how long the leader before this one may still be at a device: until it has heard of this one, or
+/// has lost its lease. A server that this leader itself found lost has been silent for longer.
+fn others_at_it(context: &Context) -> Duration {
+    let since = context.leading.borrow().as_ref().map(|leading| leading.since);
+    let now = context.ports.clock.now();
+    since.map_or(Duration::ZERO, |since| (since + context.timing().lease).since(now))
 }
 
 fn not_fenced(context: &Context, server: &ServerName) {
