@@ -142,11 +142,16 @@ pub enum Reason {
 impl Reason {
     /// An operator's own words; `None` where this program's level has none.
     #[must_use]
+    #[cfg(not(feature = "level-1"))]
     pub fn said(text: String) -> Option<Self> {
-        #[cfg(not(feature = "level-1"))]
-        return Some(Self::Said { text });
-        #[cfg(feature = "level-1")]
-        return (!text.is_empty()).then_some(None).flatten();
+        Some(Self::Said { text })
+    }
+
+    /// An operator's own words, of which this program's level has none.
+    #[must_use]
+    #[cfg(feature = "level-1")]
+    pub fn said(_: String) -> Option<Self> {
+        None
     }
 }
 
