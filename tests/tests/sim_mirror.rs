@@ -388,6 +388,34 @@ async fn a_restarted_mirror_actor_adopts_the_open_volume() {
     client.check();
 }
 
+/// A data path that ends by a fault of its own is opened again, and the node lives on: the resource is
+/// started again, or elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_path_that_has_ended_is_opened_again() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    let incarnation = |state: &State| state.presence(&kiki()).map(|presence| presence.incarnation);
+    let before = incarnation(&twin.node(&kiki()).unwrap().state());
+    twin.disks().end_path(&kiki(), VOLUME);
+    client.goes_on().await;
+    client.check();
+    until_good(&twin, &["kiki", "lala"]).await;
+    // A secondary's, too.
+    let primary = twin.disks().devices(VOLUME)[0].clone();
+    let other = if primary == kiki() { lala() } else { kiki() };
+    twin.disks().end_path(&other, VOLUME);
+    client.goes_on().await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    client.check();
+    assert_eq!(incarnation(&twin.node(&primary).unwrap().state()), before, "the node was restarted");
+    twin.kill_machine(&primary).await;
+    twin.until_online("web", &[other]).await;
+    client.check();
+}
+
 /// A copy whose disk was replaced by an empty one is copied whole, and is no target until then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r30_a_new_disk_is_copied_whole() {

@@ -33,6 +33,8 @@ pub fn stack() -> Vec<StackResource> {
         // As in the reference: of status only. Its failure is noticed at once.
         ("tasuki.sync", "tasuki.ohas", 30, "heartbeats, votes and the lease"),
         ("tasuki.sync_monitor", "tasuki.ohas", 30, "watches the synchronisation and the groups"),
+        // As the storage service of the reference; restarted volume by volume.
+        ("tasuki.mirrors", "tasuki.ohas", 1, "the mirrored disks' data paths"),
         ("tasuki.crs", "tasuki.ohas", 30, "groups, resources and monitors"),
     ]
     .into_iter()

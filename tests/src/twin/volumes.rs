@@ -186,6 +186,14 @@ impl Disks {
         }
     }
 
+    /// A data path ends by a fault of its own: nothing under way is answered.
+    pub fn end_path(&self, server: &ServerName, volume: &str) {
+        let ended = self.inner().open.remove(&(server.clone(), VolumeName::from(volume)));
+        if let Some(live) = ended {
+            let _gone = live.events.send(VolumeEvent::Ended { why: "a fault of its own".into() });
+        }
+    }
+
     /// A disk is replaced by an empty one.
     pub fn replace_disk(&self, server: &ServerName, volume: &str) {
         self.inner().copies.remove(&(server.clone(), VolumeName::from(volume)));
