@@ -40,7 +40,11 @@ impl Invariant for Fresh {
             What::Client(op) => {
                 let Some((key, read)) = &op.named else { return Ok(()) };
                 self.changes.entry(key.clone()).or_default();
-                if let Some(Outcome::Written(accepted)) = &op.outcome {
+                // What was not there when it was read has no revision: what stood there before a server was
+                // taken out was something else.
+                if let Some(Outcome::Written(accepted)) = &op.outcome
+                    && *read > 0
+                {
                     self.decisions.push((key.clone(), *read, *accepted));
                 }
             }

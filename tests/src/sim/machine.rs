@@ -85,6 +85,8 @@ pub struct MachineState {
     pub no_echo: bool,
     /// Milliseconds that a start or a stop takes at most.
     pub agent_pace: u64,
+    /// Until when an operator waits for what came of its joining, in true time.
+    pub joining: u64,
     /// Its store went back to an older copy.
     pub restored: bool,
     /// Since when the group actors of its node do not answer, in true time.
@@ -114,6 +116,7 @@ impl MachineState {
             raft_id: RaftId(0),
             no_echo: false,
             agent_pace: 40,
+            joining: 0,
             restored: false,
             groups_hang: None,
         }

@@ -91,8 +91,11 @@ pub fn run(options: &Options) -> Report {
     let mut dice = Dice::new(options.seed);
     let servers = options.servers.unwrap_or(if dice.permille(700) { 3 } else { 5 });
     let mut config = configuration(servers, &options.tie_break);
-    aside::add(&mut config, options.seed);
     let profile = Profile::named(&options.profile, options.seed, servers, &options.tie_break);
+    // The other scripts cut networks only, and want a server silent by that.
+    if matches!(profile, None | Some(Profile::Mixed | Profile::Members)) {
+        aside::add(&mut config, options.seed);
+    }
     let mut driver = Driver::new(options.seed, config, options.aloud);
     for pace in &driver.paces {
         pace.set_lies(options.planted.as_deref() == Some("R23"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tasuki_actors::handle::RegistryError;
 use tasuki_core::{
     ids::{Lineage, RaftId},
     membership::tie_break::Mode,
@@ -47,7 +48,11 @@ pub fn store_lost(driver: &mut Driver, dice: &mut Dice) -> u64 {
     9000
 }
 
-/// An operator lets a server join again whose store was lost, until it has.
+/// An operator waits so long for what came of a joining: two proposals, each with its own patience.
+const JOINING: u64 = 11_000_000_000;
+
+/// An operator lets a server join again whose store was lost, until it has. One joining at a time: a
+/// second one would make the first one's store a stranger.
 pub fn join_anew(driver: &mut Driver, at: usize) {
     let (joined, server, now) = {
         let state = driver.world.state();
@@ -65,10 +70,17 @@ pub fn join_anew(driver: &mut Driver, at: usize) {
     if !members::is_configured(driver, at) {
         return members::configure(driver, at);
     }
+    if driver.world.state().machines[at].joining > now {
+        return;
+    }
     let id = format!("anew-{now}");
     let Some(by) = (0..driver.hosts.len()).find(|by| *by != at && driver.node(*by).is_some()) else { return };
     let (Some(node), Some(host)) = (driver.node(by), &driver.hosts[by]) else { return };
-    driver.world.state().say(&format!("operator: {server} joins anew"));
+    {
+        let mut state = driver.world.state();
+        state.say(&format!("operator: {server} joins anew"));
+        state.machines[at].joining = now + JOINING;
+    }
     let world = driver.world.clone();
     host.spawn(async move {
         let author = || Author::Operator("sim".into());
@@ -81,11 +93,15 @@ pub fn join_anew(driver: &mut Driver, at: usize) {
         };
         let join = Command::Join { token: id, digest, server };
         if node.propose(author(), issue, None, Vec::new()).await.is_err() {
+            world.state().machines[at].joining = 0;
             return;
         }
         let accepted = node.propose(author(), join, None, Vec::new()).await;
         let mut state = world.state();
         let machine = &mut state.machines[at];
+        if matches!(accepted, Ok(_) | Err(RegistryError::Refused(_) | RegistryError::NoQuorum(_))) {
+            machine.joining = 0;
+        }
         if let Ok(accepted) = accepted
             && let Some(raft_id) = accepted.raft_id
             && !machine.joined
