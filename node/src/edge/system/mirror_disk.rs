@@ -4,7 +4,6 @@
 //! A record is written before anything is done, so that whoever starts next knows of a mount. The device
 //! ends with the node (R34): a mount that an earlier node left is dead, and is taken off.
 
-mod apart;
 pub mod files;
 mod filesystem;
 mod mounts;

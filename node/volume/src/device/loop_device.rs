@@ -1,14 +1,18 @@
 //! Loop devices: taking a free one, and letting it go.
 //!
 //! `unsafe` here are the loop driver's ioctls, which no crate that we use has as safe calls. Each gets a
-//! pointer to a value of the kernel's own layout that outlives the call, or a number.
+//! pointer to a value of the kernel's own layout that outlives the call, or a number. One more is a
+//! descriptor that is lent to a thread that is waited for.
 
 #![allow(unsafe_code)]
 
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -18,7 +22,7 @@ use nix::{
     sys::stat::{Mode, SFlag, makedev, mknod},
 };
 
-use super::fuse::descriptor;
+use super::{apart::apart, fuse::descriptor};
 
 /// A free device may be taken by somebody else between asking and taking.
 const ATTEMPTS: usize = 32;
@@ -129,8 +133,14 @@ impl LoopDevice {
             record(&node)?;
             make_node(&node, number)?;
             let held = OpenOptions::new().read(true).write(true).open(&node)?;
-            // SAFETY: `config` has the layout that the driver reads, and lives until the call returns.
-            match unsafe { configure(held.as_raw_fd(), &raw const config) } {
+            // The driver asks the file to write out what it has, and its server is this process.
+            let (device, settings) = (held.as_raw_fd(), config);
+            let configured = apart(&[held.as_fd(), file.as_fd()], move || {
+                // SAFETY: `settings` has the layout that the driver reads, and lives until the call
+                // returns; `device` and the descriptor in it stay open until then.
+                unsafe { configure(device, &raw const settings) }
+            })?;
+            match configured {
                 Ok(_) => {
                     // One request of the device is one request to the file. Only faster, never needed.
                     let queue = format!("/sys/block/loop{number}/queue/max_sectors_kb");
@@ -160,7 +170,12 @@ impl LoopDevice {
 
     /// Writes out what is cached of the device, and detaches it; with its last user if there is one.
     pub(super) fn let_go(&self) -> io::Result<()> {
-        if let Err(error) = self.held.sync_all() {
+        let device = self.held.as_raw_fd();
+        let written = apart(&[self.held.as_fd()], move || {
+            // SAFETY: that thread has the file under the same number, and `held` stays open until it ends.
+            rustix::fs::fsync(unsafe { BorrowedFd::borrow_raw(device) })
+        })?;
+        if let Err(error) = written {
             tracing::warn!(device = %self.node.display(), %error, "what was cached of the device is lost");
         }
         self.clear()

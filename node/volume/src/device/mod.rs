@@ -9,11 +9,13 @@
 //! | `links` | the names of a device |
 //! | `record` | what is written down before a device is made |
 //! | [`users`] | who uses a device |
+//! | [`apart`] | calls that wait for a device, so that a killed process ends all the same |
 //! | [`probe`] | which ways this kernel has |
 //!
 //! A device is served by tasks of the runtime that it is attached on. What stands behind it must be
 //! answering already, since the kernel reads from a device as soon as it is there.
 
+pub mod apart;
 pub mod error;
 mod flusher;
 mod fuse;

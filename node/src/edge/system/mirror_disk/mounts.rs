@@ -9,8 +9,7 @@ use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags},
 };
-
-use super::apart::apart;
+use tasuki_volume::device::apart::apart;
 
 /// What an unmount came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +67,7 @@ pub(super) fn mount(device: &Path, at: &Path, filesystem: &str, options: &[Strin
     let data = (!data.is_empty()).then_some(data);
     let (what, onto, of) = (device.to_owned(), at.to_owned(), filesystem.to_owned());
     let mounted =
-        apart(move || nix::mount::mount(Some(&what), &onto, Some(of.as_str()), flags, data.as_deref()));
+        apart(&[], move || nix::mount::mount(Some(&what), &onto, Some(of.as_str()), flags, data.as_deref()));
     let mounted = mounted.map_err(|error| format!("{} cannot be mounted: {error}", device.display()))?;
     mounted.map_err(|error| {
         let hint = match error {
@@ -89,7 +88,7 @@ pub(super) fn unmount(device: &Path, at: &Path) -> Mounted {
         Err(error) => return Mounted::Failed(error.to_string()),
     }
     let from = at.to_owned();
-    match apart(move || nix::mount::umount2(&from, MntFlags::UMOUNT_NOFOLLOW)) {
+    match apart(&[], move || nix::mount::umount2(&from, MntFlags::UMOUNT_NOFOLLOW)) {
         Ok(Ok(()) | Err(Errno::EINVAL)) => Mounted::No,
         Ok(Err(Errno::EBUSY)) => Mounted::InUse,
         Err(error) => Mounted::Failed(format!("{} cannot be unmounted: {error}", at.display())),
