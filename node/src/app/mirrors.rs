@@ -45,6 +45,14 @@ pub trait Mirrors: Send + Sync + 'static {
     fn stop(&self, volume: &VolumeName) -> Result<(), MirrorError>;
     /// What other copies lack, as far as this one knows: offsets and lengths in bytes.
     fn lacks(&self, volume: &VolumeName) -> Result<BTreeMap<ServerName, Vec<(u64, u64)>>, MirrorError>;
+    /// Whether the data of this server's copy and of another's have gone apart.
+    fn is_apart(&self, volume: &VolumeName, server: &ServerName) -> bool {
+        let link = |copy: MirrorView| {
+            let path = copy.path.filter(|_| copy.volume == *volume)?;
+            path.peers.into_iter().find(|peer| peer.server == *server).map(|peer| peer.link)
+        };
+        self.list().into_iter().any(|copy| link(copy) == Some(LinkState::Diverged))
+    }
     /// Begins to compare the copies.
     fn verify(&self, volume: &VolumeName, peer: &ServerName, repair: bool) -> Result<(), MirrorError>;
     /// As large as the data areas allow now.

@@ -409,7 +409,12 @@ impl State {
                     (None, spans) => format!("TSK-1809: the copies differ in {spans} places"),
                 };
                 self.tell("mirror-verified", text);
+                // A copy that is known to differ is no good one: it is out until what differs is copied.
+                let mend = report.peer.clone().filter(|_| report.repaired && !report.different.is_empty());
                 self.desk.inner().verified = Some(report);
+                if let Some(peer) = mend {
+                    self.on(Event::Wish(Wish::Rebuild { peer, full: true, discard: false }));
+                }
             }
             VolumeEvent::Saved(Ok(path)) => {
                 let text = format!("what only the copy here has was saved as {}", path.display());

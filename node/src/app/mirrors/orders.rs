@@ -120,6 +120,19 @@ impl App {
             Order::Rebuild { server, full, discard } => {
                 let mut copies = chosen(server.as_ref())?;
                 copies.retain(|copy| full || discard || !good.contains(copy));
+                if let Some(copy) = copies.iter().find(|copy| !discard && mirrors.is_apart(volume, copy)) {
+                    return Err(coded(
+                        "TSK-1805",
+                        format!(
+                            "the copies of {volume} here and on {copy} each have data that the other lacks"
+                        ),
+                        &format!(
+                            "`tasuki mirror differences {volume}` says what; then --discard {copy} copies over \
+                             what only {copy} has, after saving it aside there"
+                        ),
+                        Exit::Refused,
+                    ));
+                }
                 if copies.is_empty() {
                     return Err(coded(
                         "TSK-1817",

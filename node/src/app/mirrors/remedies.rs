@@ -9,7 +9,9 @@ pub fn remedy(problem: &str) -> Option<&'static str> {
             "look after the disk, or correct the path with `tasuki resource modify`; it is tried again by itself"
         }
         "TSK-1821" => "unmount it, or end who uses it; it is tried again by itself",
-        "TSK-1822" => "check the path; if the area is this cluster's after all: `tasuki mirror adopt`",
+        "TSK-1822" => {
+            "check the path; if nobody needs that copy, write zeroes over the area's first 10 MB: it is made anew"
+        }
         "TSK-1823" => "check the path; if nobody needs what is there, write zeroes over its first 10 MB",
         "TSK-1824" => {
             "where another copy is good: write zeroes over the first 10 MB of the management area, and \
@@ -21,7 +23,6 @@ pub fn remedy(problem: &str) -> Option<&'static str> {
         "TSK-1828" => "make space; it is tried again by itself",
         "TSK-1829" => "use a partition or file of its own",
         "TSK-1861" => "end the program that listens there, or give the disk another `port`",
-        "TSK-1862" => "mend or replace the disk, then `tasuki mirror rebuild` with --server",
         _ => return None,
     })
 }
