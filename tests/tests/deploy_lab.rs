@@ -123,7 +123,7 @@ fn the_tour_of_the_lab_finds_what_it_promises() {
         .arg(deploy().join("tour.sh"))
         .env("TASUKI_BINARY", program().unwrap())
         // What is shown is what happens and not how fast, on a machine that may be busy.
-        .env("DETECT", std::env::var("DETECT").unwrap_or_else(|_| "3s".to_owned()))
+        .env("DETECT", std::env::var("DETECT").unwrap_or_else(|_| "5s".to_owned()))
         .status()
         .unwrap();
     assert!(toured.success());
