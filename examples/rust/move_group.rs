@@ -53,7 +53,8 @@ async fn move_group(address: &str, folder: &Path, group: &str, to: &str) -> Resu
     let mut changes = RegistryClient::new(channel.clone()).watch(watch).await?.into_inner();
 
     let mut groups = GroupClient::new(channel);
-    let request = tasuki::MoveGroupRequest { group: group.to_owned(), to: to.to_owned(), force: false };
+    let request =
+        tasuki::MoveGroupRequest { group: group.to_owned(), to: to.to_owned(), ..Default::default() };
     let accepted = groups.r#move(request).await?.into_inner();
     println!("accepted as revision {}", accepted.revision);
 

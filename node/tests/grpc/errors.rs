@@ -98,7 +98,8 @@ pub fn table() -> String {
     assert!(codes.is_empty(), "statuses that the page does not explain: {codes:?}");
     text.push_str(
         "\nErrors without details are the connection's own: a certificate of another cluster or one that has \
-         ended (`remote error: tls: …`, [TSK-1111](errors/TSK-1111.md)), an address where nobody listens, a \
+         ended (`remote error: tls: …`, [TSK-1111](errors/TSK-1111.md); clients in Go do not show one of another \
+         cluster at all, and are told `UNAUTHENTICATED`), an address where nobody listens, a \
          server that is not the one that was called, a call that an older version does not know \
          (`UNIMPLEMENTED`).\n\nSome as grpcurl shows them:\n\n",
     );
