@@ -30,6 +30,24 @@ pub(crate) enum Lapse {
 }
 
 #[cfg(test)]
+impl Lapse {
+    /// All of them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::OlderFacts,
+        Self::NoneGood,
+        Self::AnyEpoch,
+        Self::AnyCopy,
+        Self::NotAsIfCommitted,
+        Self::NotYetRequired,
+        Self::AloneAtOnce,
+        Self::OwnDiskKeptGood,
+        Self::PeerStaysGood,
+        Self::TargetStaysGood,
+        Self::NotCompared,
+    ];
+}
+
+#[cfg(test)]
 std::thread_local! {
     static TAKEN_OUT: std::cell::Cell<Option<Lapse>> = const { std::cell::Cell::new(None) };
 }

@@ -88,6 +88,22 @@ impl Peer {
         done && (self.is_set(PeerMode::Required) || lapse::is(Lapse::NotYetRequired))
     }
 
+    /// For the table of what is done in each situation.
+    #[cfg(test)]
+    pub fn situation(&self) -> String {
+        let stream = match (&self.stream, self.resync) {
+            (Stream::Calling, _) => "Calling",
+            (Stream::Resting, _) => "Resting",
+            (Stream::Apart, _) => "Apart",
+            (Stream::Met(..), _) => "Met",
+            (Stream::InStep, _) => "InStep",
+            (Stream::Behind { .. }, Resync::No) => "Behind",
+            (Stream::Behind { .. }, Resync::Running) => "Copying",
+            (Stream::Behind { .. }, Resync::Done) => "Copied",
+        };
+        stream.to_owned()
+    }
+
     fn set(&mut self, name: &ServerName, mode: PeerMode, own: Generation, todo: &mut Vec<Action>) {
         self.setting = Some(mode);
         if mode == PeerMode::Required {

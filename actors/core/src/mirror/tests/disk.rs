@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Random, Side,
-    world::{EXTENTS, Gap},
-};
+use super::{Side, settings::Gap};
 use crate::{
     ids::{Epoch, ServerName},
     mirror::{DiskState, dirty_map::DirtyMap, geometry::Geometry, handshake::LocalCopy, history::History},
@@ -20,6 +17,8 @@ pub struct Disk {
     pub failed: bool,
     /// Another disk was put in: nothing is on it.
     pub blank: bool,
+    /// As the superblock has it, in bytes.
+    pub size: u64,
     pub epoch: Epoch,
     pub history: History,
     pub state: DiskState,
@@ -28,12 +27,13 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn new() -> Self {
+    pub fn new(extents: u64) -> Self {
         Self {
-            cells: vec![0; EXTENTS as usize],
+            cells: vec![0; extents as usize],
             cache: Vec::new(),
             failed: false,
             blank: true,
+            size: extents * 4096,
             epoch: Epoch(0),
             history: History::default(),
             state: DiskState::Consistent,
@@ -42,10 +42,19 @@ impl Disk {
         }
     }
 
+    pub fn extents(&self) -> u64 {
+        self.cells.len() as u64
+    }
+
     /// The number of the write that an extent holds.
     pub fn holds(&self, extent: u64) -> u64 {
         let cached = self.cache.iter().rev().find(|(at, _)| *at == extent);
         cached.map_or(self.cells[extent as usize], |(_, number)| *number)
+    }
+
+    /// What it would hold after the power went.
+    pub fn keeps(&self, extent: u64) -> u64 {
+        self.cells[extent as usize]
     }
 
     pub fn write(&mut self, extent: u64, number: u64) {
@@ -58,15 +67,19 @@ impl Disk {
         }
     }
 
-    /// Any of what was not flushed may be on the disk, in any combination.
-    pub fn lose_power(&mut self, random: &mut Random) {
-        self.cache.retain(|_| random.chance(50));
+    /// Of what was not flushed only what these bits name is on the disk.
+    pub fn lose_power(&mut self, kept: u32) {
+        let mut at = 0;
+        self.cache.retain(|_| {
+            at += 1;
+            kept >> ((at - 1) % 32) & 1 == 1
+        });
         self.flush();
     }
 
     pub fn map(&self, peer: Side) -> DirtyMap {
         let none = Vec::new();
-        DirtyMap::from_words(EXTENTS, self.maps.get(&peer).unwrap_or(&none))
+        DirtyMap::from_words(self.extents(), self.maps.get(&peer).unwrap_or(&none))
     }
 
     pub fn keep(&mut self, peer: Side, map: &mut DirtyMap) {
@@ -94,7 +107,7 @@ impl Disk {
 
     pub fn local(&self) -> LocalCopy {
         LocalCopy {
-            geometry: Geometry::of(EXTENTS * 4096),
+            geometry: Geometry::of(self.size),
             epoch: self.epoch,
             disk: if self.failed { DiskState::Failed } else { self.state },
             history: self.history.clone(),
