@@ -14,6 +14,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     net::SocketAddr,
+    os::unix::fs::{MetadataExt as _, lchown},
     path::{Path, PathBuf},
 };
 
@@ -162,15 +163,19 @@ impl WitnessFolder {
         Ok(place)
     }
 
-    /// The membership is whole: from now on it is served.
+    /// The membership is whole: from now on it is served, by whoever the folder of the witness belongs
+    /// to. Root makes memberships, and the service that runs them need not be root.
     ///
     /// # Errors
-    /// When the folder cannot be renamed.
+    /// When the folder cannot be given away or renamed.
     pub fn finish(&self, begun: &Path, cluster: &str, lineage: &Lineage) -> Result<PathBuf, WitnessError> {
         let short = self.0.join(cluster);
         // Another cluster may be called the same.
         let place = if short.exists() { self.0.join(format!("{cluster}-{lineage}")) } else { short };
-        let done = fs::rename(begun, &place).and_then(|()| File::open(&self.0)?.sync_all());
+        let done = fs::metadata(&self.0)
+            .and_then(|owner| give(begun, owner.uid(), owner.gid()))
+            .and_then(|()| fs::rename(begun, &place))
+            .and_then(|()| File::open(&self.0)?.sync_all());
         done.map_err(WitnessError::files(&place))?;
         Ok(place)
     }
@@ -220,5 +225,43 @@ impl WitnessFolder {
     #[must_use]
     pub fn is_served(&self) -> bool {
         self.0.exists() && matches!(self.lock(), Err(WitnessError::Running(_)))
+    }
+}
+
+/// Makes a folder and all in it somebody's; what is theirs already is not touched.
+fn give(place: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    let now = fs::symlink_metadata(place)?;
+    if now.is_dir() {
+        for entry in fs::read_dir(place)? {
+            give(&entry?.path(), uid, gid)?;
+        }
+    }
+    if (now.uid(), now.gid()) == (uid, gid) { Ok(()) } else { lchown(place, Some(uid), Some(gid)) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const NOBODY: u32 = 65_534;
+
+    #[test]
+    fn what_root_has_joined_belongs_to_whom_the_witness_runs_as() {
+        let folder = tempfile::tempdir().unwrap();
+        if lchown(folder.path(), Some(NOBODY), Some(NOBODY)).is_err() {
+            println!("skipped, because only root can give a folder away");
+            return;
+        }
+        let witness = WitnessFolder::new(folder.path()).unwrap();
+        let begun = folder.path().join(".joining-t");
+        fs::create_dir_all(begun.join("identity")).unwrap();
+        fs::write(begun.join("identity/server.key"), "secret").unwrap();
+        let place = witness.finish(&begun, "demo", &Lineage::new("l1")).unwrap();
+        for path in [place.clone(), place.join("identity"), place.join("identity/server.key")] {
+            let owner = fs::metadata(&path).unwrap();
+            assert_eq!((owner.uid(), owner.gid()), (NOBODY, NOBODY), "{}", path.display());
+        }
+        assert!(!begun.exists());
     }
 }
