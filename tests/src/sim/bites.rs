@@ -43,7 +43,7 @@ const fn of(
 /// All of them. What is stated is about four times what was seen: any change of what nodes say to each
 /// other makes other runs of the same seeds.
 pub const BITES: [Bite; 28] = [
-    of("R1", 3, "none", "deposed", 1, Some(12)),
+    of("R1", 3, "none", "deposed", 1, Some(120)),
     of("R2", 3, "none", "mixed", 1, Some(10)),
     of("R3", 3, "none", "deposed", 1, Some(12)),
     of("R4", 3, "none", "judged", 1, Some(6)),

@@ -9,7 +9,7 @@ use super::{dice::Dice, scripts};
 pub enum Profile {
     /// Single faults of all kinds.
     Mixed,
-    /// Leaders that are cut off before they hold a lease (R3).
+    /// Leaders that are cut off before they hold a lease (R3), or whom nobody answers (R1).
     Deposed,
     /// Servers that are heard again just when they are judged (R4).
     Judged,

@@ -34,7 +34,7 @@ type Script = fn(&mut Driver, &mut Dice) -> u64;
 fn of(profile: Profile) -> &'static [Script] {
     match profile {
         Profile::Mixed => &[],
-        Profile::Deposed => &[deposed],
+        Profile::Deposed => &[deposed, unanswered],
         Profile::Judged => &[judged],
         Profile::Restarts => &[restart],
         Profile::Farewells => &[farewell],
@@ -179,6 +179,18 @@ fn deposed(driver: &mut Driver, dice: &mut Dice) -> u64 {
     );
     driver.later(1200 + cut, move |driver| mend(driver, &mended));
     3500 + cut + dice.between(500, 1500)
+}
+
+/// R1: datagrams pass and no call does, as where something between forgets connections: whoever leads is
+/// heard, and answered by nobody.
+fn unanswered(driver: &mut Driver, dice: &mut Dice) -> u64 {
+    let Some(leads) = leader(driver) else { return 200 };
+    let millis = dice.between(2500, 4500);
+    say(driver, &format!("no call passes from or to {} for {millis} ms", name(driver, leads)));
+    let cables = alone(leads, driver);
+    set(driver, &cables, |quality| quality.stuck = (8000, 8000));
+    driver.later(millis, move |driver| mend(driver, &cables));
+    millis + dice.between(1500, 3000)
 }
 
 /// R4: a server that has just started is not heard for a whole takeover wait; it is, just when the

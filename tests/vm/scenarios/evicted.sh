@@ -1,6 +1,7 @@
 # One of two servers. The other one is only in the configuration: it writes into the voting file from outside,
 # at every line of the console from "whole" on.
 . /pair.sh
+order='"kiki", "lala"'
 member || return
 ends() { mark alive; ! pidof counter.sh > /dev/null; }
 await 60 "the service" [ -e /run/serves ] || return

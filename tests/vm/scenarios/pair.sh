@@ -89,7 +89,7 @@ $(idle one)
 $(idle two)
 [[group]]
 name = "service"
-servers = ["lala", "kiki"]
+servers = [${order:-"\"lala\", \"kiki\""}]
 
 [[group.resource]]
 name = "counter"
