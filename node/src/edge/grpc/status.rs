@@ -47,16 +47,14 @@ pub fn to_status(error: &AppError) -> Status {
         problems: problems.iter().cloned().map(convert::problem_out).collect(),
     };
     let grpc = error.grpc();
+    let text = format!("{error} ({}); {}", error.code(), error.remedy());
     let details = RpcStatus {
         code: grpc as i32,
-        message: error.to_string(),
+        // The same as outside: clients (Python's `rpc_status`) refuse details that say something else.
+        message: text.clone(),
         details: vec![Any { type_url: DETAIL_TYPE.to_owned(), value: detail.encode_to_vec() }],
     };
-    Status::with_details(
-        grpc,
-        format!("{error} ({}); {}", error.code(), error.remedy()),
-        details.encode_to_vec().into(),
-    )
+    Status::with_details(grpc, text, details.encode_to_vec().into())
 }
 
 /// A gRPC status as the error that made it; what has no detail of ours is the transport's.
@@ -107,6 +105,7 @@ fn exit_of(code: Code) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use tasuki_core::registry::Refusal;
 
     use super::*;
@@ -121,7 +120,10 @@ mod tests {
             AppError::Unclear("leader lost".into()),
             AppError::Unauthenticated("no certificate".into()),
         ] {
-            let back = from_status(&to_status(&error));
+            let status = to_status(&error);
+            let inside = RpcStatus::decode(status.details()).unwrap();
+            assert_eq!((inside.message.as_str(), inside.code), (status.message(), status.code() as i32));
+            let back = from_status(&status);
             assert_eq!(back.code(), error.code());
             assert_eq!(back.remedy(), error.remedy());
             assert_eq!(back.to_string(), error.to_string());
