@@ -76,20 +76,20 @@ outage() {
     echo "   client: $line"
     case "$line" in *", 0 of them lost"*) ;; *) fail "acknowledged rows are lost" ;; esac
     benched="$(benched)"
-    await 60 "pgbench to go on" bench_goes_on "$((benched + 20))"
+    await 120 "pgbench to go on" bench_goes_on "$((benched + 20))"
     row "$1" "$(echo "$line" | sed 's/.*back after \([0-9.]*\) s, now on \([a-z]*\);.*/\1 s, then on \2/')"
 }
 
 say "One command: kiki and lala keep PostgreSQL, ruru has a vote"
 began=$SECONDS
 lab up
-await 60 "both copies of the disk to be in step" in_step kiki
+await 120 "both copies of the disk to be in step" in_step kiki
 runs_on kiki kiki || fail "the database does not run on its home"
 echo "up after $((SECONDS - began)) s"
 
 say "The client writes through the floating address, and pgbench puts a load on it"
-await 60 "the client to write" goes_on 0
-await 60 "pgbench to run" bench_goes_on 100
+await 120 "the client to write" goes_on 0
+await 120 "pgbench to run" bench_goes_on 100
 show lab on kiki tasuki mirror status
 
 say "What would follow if kiki were lost, and why the database is where it is"
@@ -99,7 +99,7 @@ show lab on lala tasuki explain database
 say "kiki's power fails"
 before="$(outages)"
 show docker kill tasuki-kiki
-await 60 "the database on lala" back_on "$before" lala
+await 120 "the database on lala" back_on "$before" lala
 runs_on lala lala || fail "lala does not own the group"
 outage "power of the active server fails"
 show lab on lala tasuki mirror status
@@ -107,7 +107,7 @@ show lab on lala tasuki mirror status
 say "kiki comes back: only what changed is copied"
 lacked="$(resyncs lala 'lacks is copied to it')" full="$(resyncs lala 'everything is copied')"
 show docker start tasuki-kiki
-await 60 "kiki" up lala kiki
+await 120 "kiki" up lala kiki
 await 120 "the copies to be in step" in_step lala
 [ "$(resyncs lala 'lacks is copied to it')" -gt "$lacked" ] || fail "nothing was copied to kiki"
 [ "$(resyncs lala 'everything is copied')" = "$full" ] || fail "everything was copied to kiki"
@@ -131,11 +131,11 @@ say "Every cable of lala is cut: it stops by itself, and kiki goes on"
 before="$(outages)"
 show docker network disconnect tasuki-lab_interconnect tasuki-lala
 show docker network disconnect tasuki-lab_public tasuki-lala
-await 60 "the database on kiki" back_on "$before" kiki
+await 120 "the database on kiki" back_on "$before" kiki
 outage "every cable of the active server cut"
 show docker network connect --ip 172.30.85.12 tasuki-lab_public tasuki-lala
 show docker network connect --ip 172.30.86.12 tasuki-lab_interconnect tasuki-lala
-await 60 "lala" up kiki lala
+await 120 "lala" up kiki lala
 await 120 "the copies to be in step" in_step kiki
 
 say "kiki is frozen for longer than its lease, and thawed after lala has taken over"
@@ -143,27 +143,27 @@ before="$(outages)"
 printf '\n$ docker pause tasuki-kiki\n'
 # Until it takes: what waits for the disk at that moment, whose server is frozen already, cannot be frozen.
 await 30 "kiki to be frozen" docker pause tasuki-kiki
-await 60 "the database on lala" back_on "$before" lala
+await 120 "the database on lala" back_on "$before" lala
 show docker unpause tasuki-kiki
 outage "active server frozen, thawed later"
-await 60 "kiki" up lala kiki
+await 120 "kiki" up lala kiki
 await 120 "the copies to be in step" in_step lala
 runs_on lala lala || fail "the thawed server took the group back"
 
 say "The clients' cable of lala alone is cut: it does not reach the router, and hands the database on"
 before="$(outages)"
 show docker network disconnect tasuki-lab_public tasuki-lala
-await 60 "the database on kiki" back_on "$before" kiki
+await 120 "the database on kiki" back_on "$before" kiki
 outage "clients' cable of the active server cut"
 show docker network connect --ip 172.30.85.12 tasuki-lab_public tasuki-lala
-await 60 "lala" up kiki lala
+await 120 "lala" up kiki lala
 await 120 "the copies to be in step" in_step kiki
 
 say "The router does not answer kiki any more: ping_to_gw has the database moved"
 before="$(outages)"
 cable="$(docker exec tasuki-kiki ip -o route get 172.30.85.1 | sed 's/.* dev \([^ ]*\).*/\1/')"
 show docker exec tasuki-kiki ip neighbour replace 172.30.85.1 lladdr 02:00:00:00:00:99 nud permanent dev "$cable"
-await 60 "the database on lala" back_on "$before" lala
+await 120 "the database on lala" back_on "$before" lala
 docker exec tasuki-lala tasuki explain database | grep 'ping_to_gw' || fail "it moved for another reason"
 outage "the router is lost to the active server"
 show docker exec tasuki-kiki ip neighbour delete 172.30.85.1 dev "$cable"
@@ -171,7 +171,7 @@ show docker exec tasuki-kiki ip neighbour delete 172.30.85.1 dev "$cable"
 say "PostgreSQL dies on lala: the watch on it ends, and oracle-watch has it started again, there"
 before="$(outages)"
 show docker exec tasuki-lala pkill -KILL -u postgres postgres
-await 60 "the database again" back_on "$before" lala
+await 120 "the database again" back_on "$before" lala
 runs_on lala lala || fail "the group moved"
 outage "the database's processes killed"
 
@@ -185,7 +185,7 @@ row "a server added, and taken out again" "none"
 say "Moved home by hand"
 before="$(outages)"
 show lab on lala tasuki group move database --to kiki
-await 60 "the client on kiki" back_on "$before" kiki
+await 120 "the client on kiki" back_on "$before" kiki
 outage "moved by hand"
 
 say "Nothing that was acknowledged is lost"
