@@ -158,7 +158,7 @@ fn r21_a_server_that_reads_its_eviction_in_the_voting_file_stops_at_once() {
 }
 
 #[test]
-#[ignore = "most of a minute: just vm-pair"]
+#[ignore = "two machines that need the processor for themselves: just vm-pair"]
 fn r10_a_server_that_is_frozen_and_does_not_read_its_eviction_is_reset_by_its_watchdog() {
     let Some((seen, kiki)) = pair("frozen") else { return };
     reset_before_the_service_began(&seen);
@@ -167,6 +167,7 @@ fn r10_a_server_that_is_frozen_and_does_not_read_its_eviction_is_reset_by_its_wa
 
 /// R9, R36: the survivor waits until the other one's own watchdog has done its work for certain.
 #[test]
+#[ignore = "two machines that need the processor for themselves: just vm-pair"]
 fn r36_a_fence_by_watchdog_confirms_a_server_whose_guard_was_killed() {
     let Some((seen, _)) = pair("dog") else { return };
     let began = reset_before_the_service_began(&seen);
