@@ -291,6 +291,7 @@ fn walk(steps: Vec<Step>, planted: Option<Planted>) {
             walk.step(step).await;
         }
         // While a write is under way, one copy may have it and the other not yet.
+        path_common::doing("writes that were not waited for");
         for begun in walk.begun.drain(..) {
             let _answered_or_its_primary_was_killed = begun.await;
         }
@@ -303,6 +304,9 @@ fn walk(steps: Vec<Step>, planted: Option<Planted>) {
             }
         }
         let differs = walk.pair.hosts[0].data.differs(&walk.pair.hosts[1].data);
+        walk.door = None;
+        walk.pair.kill(0).await;
+        walk.pair.kill(1).await;
         assert!(differs.is_none(), "the copies differ at {differs:?}");
     });
 }

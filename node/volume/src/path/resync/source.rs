@@ -126,6 +126,9 @@ impl Engine {
                 leg.map.set(0, extents);
             }
         }
+        // What an earlier primary, or this server before its process ended, wrote here and nobody flushed
+        // is named by nothing any more once the target has it: a lost power would undo it here alone.
+        self.copy.flush().await?;
         // Whoever goes on after a crash has to know how much there was to do.
         self.copy.keep_maps(false).await?;
         // Of what is overwritten, a loser saves what it has.
