@@ -53,9 +53,25 @@ impl Engine {
             flight.own = own;
         }
         if let Err(why) = result {
+            if why.full && self.is_alone(number) {
+                // Nobody else has it either: who asked is told, and the copy is as good as before. What
+                // there is now he does not know; peers that come back get it as it is.
+                let flight = self.flights.borrow_mut().remove(&number);
+                if let Some(flight) = flight {
+                    self.landed(flight, Err(BlockError::NoSpace));
+                }
+                return;
+            }
             self.disk_failed(&why);
         }
         self.land(number);
+    }
+
+    /// No peer has a write, or will.
+    fn is_alone(&self, number: u64) -> bool {
+        let flights = self.flights.borrow();
+        let alone = |flight: &Flight| flight.peers.iter().all(|leg| *leg == PeerLeg::Recorded);
+        flights.get(&number).is_some_and(alone)
     }
 
     /// A peer has a write.
