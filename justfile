@@ -31,6 +31,11 @@ pictures:
     cargo build -p tasuki
     cargo test -p tasuki-tests --test fault_pictures --test fault_paused -- --nocapture --include-ignored --test-threads=1
 
+# Copies of a mirrored disk that an operator forced apart, checks of copies, and rebuilds that rest.
+mirror-apart:
+    cargo build -p tasuki
+    cargo test -p tasuki-tests --test fault_mirror_apart -- --ignored --nocapture
+
 # PostgreSQL on a mirrored disk, whose active server loses its power thirty times; a quarter of an hour.
 mirror-postgres:
     cargo build -p tasuki

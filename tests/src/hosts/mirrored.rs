@@ -49,6 +49,21 @@ impl Mirrored {
         mebibytes: u32,
         service: impl FnOnce(&Path) -> io::Result<String>,
     ) -> io::Result<Self> {
+        Self::form_with(detect, mebibytes, "", |_| Ok(()), service)
+    }
+
+    /// The same with more keys of the disk's section, one a line, and areas that were prepared: called
+    /// with the folder of both servers' folders.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn form_with(
+        detect: Duration,
+        mebibytes: u32,
+        keys: &str,
+        prepare: impl FnOnce(&Path) -> io::Result<()>,
+        service: impl FnOnce(&Path) -> io::Result<String>,
+    ) -> io::Result<Self> {
         let areas = tempfile::Builder::new().prefix("tasuki-areas-").tempdir()?;
         // Services have users of their own.
         fs::set_permissions(areas.path(), fs::Permissions::from_mode(0o755))?;
@@ -59,6 +74,7 @@ impl Mirrored {
             let (data, metadata) = (place(server, "data"), place(server, "meta"));
             own.push(format!("{server} = {{ data = \"{data}\", metadata = \"{metadata}\" }}"));
         }
+        prepare(areas.path())?;
         let mount = areas.path().join("mnt");
         let mut make = Make::with_detect(detect)?;
         make.servers = 2;
@@ -73,6 +89,7 @@ metadata = "{metadata}"
 per_server = {{ {own} }}
 size = "{mebibytes} MiB"
 mount = "{mount}"
+{keys}
 on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
 "#,
             data = place(NAMES[0], "data"),
@@ -99,14 +116,51 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
         all.get(0).cloned().ok_or_else(|| io::Error::other("there is no such disk"))
     }
 
+    /// The areas' folder of a server.
+    #[must_use]
+    pub fn place(&self, server: usize, what: &str) -> PathBuf {
+        self.areas.path().join(NAMES[server]).join(what)
+    }
+
+    /// Runs a script of the shell on a server, in the folder where the disk is mounted.
+    ///
+    /// # Errors
+    /// When it fails; with what it said.
+    pub fn on_disk(&self, server: usize, script: &str) -> io::Result<String> {
+        let text = format!("cd {} && {script}", self.mount.display());
+        let done = self.cluster.lab().run(server, &["sh", "-ec", &text])?;
+        match done.status.success() {
+            true => Ok(String::from_utf8_lossy(&done.stdout).into_owned()),
+            false => Err(io::Error::other(format!("{script}: {}", String::from_utf8_lossy(&done.stderr)))),
+        }
+    }
+
+    /// What a command of the command line prints on a server, and whether it was successful.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn said(&self, server: usize, words: &[&str]) -> io::Result<(bool, String)> {
+        let done = self.cluster.tasuki(server, words)?;
+        let text = [done.stdout, done.stderr].concat();
+        Ok((done.status.success(), String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Waits until the disk is so, as the first server that answers shows it.
+    ///
+    /// # Errors
+    /// When it is not in time; with what everybody says.
+    pub fn await_disk(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> io::Result<()> {
+        let waited = await_true(what, || Ok(self.disk().is_ok_and(|disk| is_so(&disk))));
+        self.told(waited)
+    }
+
     /// Waits until so many copies are good.
     ///
     /// # Errors
     /// When they are not in time; with what everybody says.
     pub fn await_good(&self, copies: usize) -> io::Result<()> {
-        let good = |disk: Value| disk["good"].as_array().is_some_and(|good| good.len() == copies);
-        let waited = await_true(&format!("{copies} good copies"), || Ok(self.disk().is_ok_and(good)));
-        self.told(waited)
+        let good = |disk: &Value| disk["good"].as_array().is_some_and(|good| good.len() == copies);
+        self.await_disk(&format!("{copies} good copies"), good)
     }
 
     /// Who runs the group.

@@ -99,7 +99,11 @@ impl Peer {
     /// The relation.
     pub fn link(&self) -> LinkState {
         match &self.session {
-            Some(session) if session.is_used() => self.sync_link.unwrap_or(LinkState::Connected),
+            Some(session) if session.is_used() => match self.sync_link {
+                // What was under way when it was told to rest still says how far it is.
+                Some(LinkState::SyncSource) if self.resting.rests.get() => LinkState::Paused,
+                link => link.unwrap_or(LinkState::Connected),
+            },
             Some(_) => LinkState::Handshaking,
             None => LinkState::Disconnected,
         }
