@@ -24,6 +24,8 @@ use tokio::{sync::Notify, task::spawn_blocking};
 
 use super::journal::Journal;
 
+mod grow;
+
 /// Writes up to so many bytes are made where they are asked for: to the page cache, which takes less
 /// time than to hand them to another thread.
 const INLINE: usize = 128 * 1024;

@@ -7,6 +7,7 @@ use tasuki_core::{
     config::Compression,
     ids::Epoch,
     mirror::{
+        geometry::Geometry,
         handshake::{Hello, Unwelcome, Welcome},
         history::History,
     },
@@ -139,6 +140,12 @@ pub enum Body {
     },
     /// The disk has failed; the stream ends.
     Failed(String),
+
+    // From the primary again; what is new comes last.
+    /// How large the data area is: eight bytes, little-endian.
+    Measure,
+    /// The volume has this geometry from here on. Durable when answered.
+    Resize(Geometry),
 }
 
 /// How a frame's data was made smaller.

@@ -252,6 +252,15 @@ impl Volume {
         Door { size: self.copy.geometry().size, block: SMALLEST_EXTENT as u32, requests }
     }
 
+    /// Makes the volume as large as the smallest of the data areas that take part; its size then, in
+    /// bytes. Exports and devices are to be told.
+    ///
+    /// # Errors
+    /// It is not open here, waits for a peer, is being copied, or a disk fails.
+    pub async fn resize(&self) -> Result<u64, PathError> {
+        self.ask(|engine| async move { engine.resize().await }.boxed_local()).await?
+    }
+
     /// Everything that was asked for is answered, and on both disks. To be called when exports and
     /// devices are away.
     ///

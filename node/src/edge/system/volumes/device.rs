@@ -40,6 +40,8 @@ impl Plan {
 /// What the keeper of a device is asked.
 enum Ask {
     Detach(oneshot::Sender<Result<(), VolumeError>>),
+    /// The volume has another size.
+    Resize(u64, oneshot::Sender<Result<(), VolumeError>>),
 }
 
 /// A device that is up.
@@ -54,6 +56,11 @@ impl Held {
     /// Takes it away; it stays when something uses it.
     pub async fn detach(&self) -> Result<(), VolumeError> {
         self.ask(Ask::Detach).await
+    }
+
+    /// The volume has this size now: clients and the kernel see it.
+    pub async fn resize(&self, size: u64) -> Result<(), VolumeError> {
+        self.ask(|answer| Ask::Resize(size, answer)).await
     }
 
     /// Nobody keeps it any more, and nobody has taken it away.
@@ -93,7 +100,7 @@ pub(super) async fn keep(
     };
     let tcp = match plan.tcp.clone() {
         None => None,
-        Some((at, tls)) => match Export::tcp(at, offer, tls).await {
+        Some((at, tls)) => match Export::tcp(at, offer.clone(), tls).await {
             Ok(export) => Some(export),
             Err(error) => {
                 let _gone = ready.send(Err(VolumeError::Device(format!("the export at {at}: {error}"))));
@@ -147,6 +154,11 @@ pub(super) async fn keep(
                     return;
                 }
                 let _nobody = answer.send(detached);
+            }
+            Some(Ask::Resize(size, answer)) => {
+                offer.resize(size);
+                let resized = device.resize(size).await;
+                let _nobody = answer.send(resized.map_err(|error| VolumeError::Device(error.to_string())));
             }
             None => {
                 device.cut().await;

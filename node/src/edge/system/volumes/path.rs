@@ -149,7 +149,13 @@ impl VolumePath for SystemPath {
     }
 
     async fn resize(&self) -> Result<u64, VolumeError> {
-        Err(VolumeError::Area("a volume grows only where nobody has it open".to_owned()))
+        let _alone = self.changing.lock().await;
+        let size = self.volume.resize().await.map_err(error)?;
+        let held = self.held().clone();
+        if let Some(held) = held {
+            held.resize(size).await?;
+        }
+        Ok(size)
     }
 
     async fn answers(&self) -> Result<(), VolumeError> {

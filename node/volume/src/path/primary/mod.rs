@@ -8,6 +8,7 @@
 //! | [`flight`] | writes under way, and when they may be answered |
 //! | [`flush`] | barriers on both legs |
 //! | [`session`] | one stream to a peer |
+//! | [`resize`] | a volume of another size, while it is used |
 //! | [`peers`] | calling peers, and how writes treat them |
 //! | [`diskless`] | the own disk fails; going on through a peer |
 
@@ -16,6 +17,7 @@ mod flight;
 mod flush;
 mod peers;
 mod requests;
+mod resize;
 mod session;
 
 use std::{

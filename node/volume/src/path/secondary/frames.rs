@@ -263,6 +263,15 @@ impl Session<'_> {
                 self.gate.shared.status().source = Some((self.primary.clone(), false));
                 self.say(Body::Answer { of: number }, Bytes::new());
             }
+            Body::Measure => {
+                let room = self.copy().measure().await?;
+                self.say(Body::Answer { of: number }, Bytes::copy_from_slice(&room.to_le_bytes()));
+            }
+            Body::Resize(geometry) => {
+                self.copy().resize(geometry).await?;
+                self.size = geometry.size;
+                self.say(Body::Answer { of: number }, Bytes::new());
+            }
             other => return Err(StreamEnded(format!("a primary does not say {other:?}")).into()),
         }
         Ok(ControlFlow::Break(()))

@@ -20,8 +20,11 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tasuki_core::{
     config::Compression,
-    ids::{Epoch, ServerName, VolumeName},
-    mirror::handshake::{Hello, Unwelcome, Welcome, answer},
+    ids::{Epoch, Generation, ServerName, VolumeName},
+    mirror::{
+        handshake::{Hello, Unwelcome, Welcome, answer},
+        history::Compared,
+    },
 };
 use tokio::{
     sync::{Notify, oneshot},
@@ -177,7 +180,8 @@ impl Gate {
     ) -> StreamEnded {
         let epoch = hello.epoch;
         let mut current = self.current.lock().await;
-        if let Err(why) = self.admits(&hello) {
+        let resizes = self.takes_size(&hello).await;
+        if let Err(why) = self.admits(&hello, resizes) {
             drop(current);
             return refuse(&mut duplex, epoch, why).await;
         }
@@ -195,6 +199,10 @@ impl Gate {
             return refuse(&mut duplex, epoch, Unwelcome::NoDisk(why.why)).await;
         }
         self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+        if resizes && let Err(why) = self.copy.resize(hello.geometry).await {
+            drop(current);
+            return refuse(&mut duplex, epoch, Unwelcome::NoDisk(why.why)).await;
+        }
         let (stop, (tell_end, ended)) = (Arc::new(Notify::new()), oneshot::channel());
         *current = Some(Guest { epoch, stop: stop.clone(), ended });
         drop(current);
@@ -212,7 +220,19 @@ impl Gate {
         ended
     }
 
-    fn admits(&self, hello: &Hello) -> Result<(), Unwelcome> {
+    /// Whether this copy takes over the primary's size: the volume has grown while this server was
+    /// away, or has not on the server that is primary now; what is beyond that one's end nobody was
+    /// told of. One that was never used, has no room, or knows of writes that the primary does not,
+    /// is refused instead: what is beyond the end must not be lost by a greeting.
+    async fn takes_size(&self, hello: &Hello) -> bool {
+        let own = self.copy.local();
+        own.geometry != hello.geometry
+            && own.history.generation() > Generation::default()
+            && matches!(hello.history.compare(&own.history), Compared::Same | Compared::Ahead)
+            && self.copy.measure().await.is_ok_and(|room| room >= hello.geometry.size)
+    }
+
+    fn admits(&self, hello: &Hello, resizes: bool) -> Result<(), Unwelcome> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Unwelcome::NoVolume(hello.volume.clone()));
         }
@@ -220,7 +240,11 @@ impl Gate {
             let status = self.shared.status();
             (status.primary, status.disk_failed.clone())
         };
-        answer(&self.copy.local(), &self.copy.lineage, primary, hello)?;
+        let mut local = self.copy.local();
+        if resizes {
+            local.geometry = hello.geometry;
+        }
+        answer(&local, &self.copy.lineage, primary, hello)?;
         failed.map_or(Ok(()), |why| Err(Unwelcome::NoDisk(why)))
     }
 }
