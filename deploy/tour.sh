@@ -25,6 +25,8 @@ fail() {
     printf 'NOT AS PROMISED: %s\n' "$*" >&2
     for server in kiki lala; do docker exec "tasuki-$server" tasuki group status database >&2 || true; done
     docker exec tasuki-lala tasuki history -n 60 >&2 || true
+    docker exec tasuki-lala tasuki mirror detail database-disk >&2 || true
+    docker exec tasuki-lala tasuki mirror verify database-disk >&2 || true
     lab compose logs --no-color --tail 60 client pgbench kiki lala >&2
     exit 1
 }

@@ -17,6 +17,13 @@ say() { printf '%s %s\n' "$(date +%T.%3N)" "$*"; }
 ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 "$@" "$database"; }
 acknowledged() { cat "$kept" 2>/dev/null | wc -l; }
 
+# In one question, so as of one moment.
+sums() {
+    ask --command "SELECT (SELECT sum(delta) FROM pgbench_history) AS history, (SELECT sum(abalance) FROM pgbench_accounts) AS accounts,
+        (SELECT sum(tbalance) FROM pgbench_tellers) AS tellers, (SELECT sum(bbalance) FROM pgbench_branches) AS branches,
+        (SELECT count(*) FROM pgbench_history) AS transactions, (SELECT count(*) FROM bench_numbers) AS numbers" 2>&1
+}
+
 check() {
     local all
     all="$(mktemp)"
@@ -34,7 +41,7 @@ SQL
     local count lost agree
     IFS='|' read -r count lost agree <"$all.said"
     rm -f "$all" "$all.said"
-    [ "$agree" = t ] && agree="agree" || agree="DO NOT AGREE"
+    if [ "$agree" = t ]; then agree="agree"; else agree="DO NOT AGREE: $(sums)"; fi
     echo "pgbench: $count transactions acknowledged, $lost of them lost; balances $agree"
     [ "$lost" = 0 ] && [ "$agree" = agree ] && [ "$count" -gt 0 ]
 }
