@@ -102,7 +102,8 @@ pub struct State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        let tasks = self.opening.iter().chain(&self.listening).chain(&self.watching).chain(self.wakes.values());
+        let tasks =
+            self.opening.iter().chain(&self.listening).chain(&self.watching).chain(self.wakes.values());
         tasks.for_each(JoinHandle::abort);
     }
 }
