@@ -107,6 +107,19 @@ impl RaftNode {
         Ok(accepted.then_some(vote))
     }
 
+    /// A caller leads in the very term in which this server stepped down by itself: neither vote is above
+    /// the other, so that the caller would be refused for ever and not know why. A newer term makes it
+    /// stand again.
+    pub(super) async fn part_terms(&self, caller: &Vote, mine: &Vote) {
+        let (caller, mine) = (caller.leader_id(), mine.leader_id());
+        if caller.term == mine.term
+            && mine.voted_for == VIRTUAL
+            && let Err(error) = self.freeze().await
+        {
+            tracing::debug!(error, "the term stays; the next call tries again");
+        }
+    }
+
     /// The end of this server's log, as of now.
     ///
     /// # Errors

@@ -3,12 +3,13 @@
 use std::{fmt::Display, future::Future, sync::Once, time::Duration};
 
 use bytes::Bytes;
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use serde::{Serialize, de::DeserializeOwned};
 use tasuki_core::{
     ids::RaftId,
     membership::gate::{Call, Standing},
 };
+use tasuki_storage::raft_types::Registry;
 
 use super::{
     door::{Answer, Envelope},
@@ -50,11 +51,15 @@ impl RaftNode {
         let raft = &self.raft;
         match method {
             PeerMethod::Append => {
-                let (from, body) = self.mine(read_entries(body)?)?;
+                let (from, body): (Standing, AppendEntriesRequest<Registry>) =
+                    self.mine(read_entries(body)?)?;
                 let answer = async {
+                    let caller = body.vote;
                     let answer = raft.append_entries(body).await;
-                    if matches!(answer, Ok(AppendEntriesResponse::Success)) {
-                        self.door.exchanged(from.me, from.number);
+                    match &answer {
+                        Ok(AppendEntriesResponse::Success) => self.door.exchanged(from.me, from.number),
+                        Ok(AppendEntriesResponse::HigherVote(mine)) => self.part_terms(&caller, mine).await,
+                        _ => {}
                     }
                     answer
                 };
