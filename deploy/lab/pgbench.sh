@@ -48,7 +48,13 @@ SQL
 
 # The tables, unless they are there. The last of them says that the others are whole.
 prepare() {
-    [ "$(ask --command "SELECT to_regclass('bench_numbers') IS NOT NULL" 2>/dev/null)" = t ] && return
+    case "$(ask --command "SELECT to_regclass('bench_numbers') IS NOT NULL" 2>/dev/null)" in
+    t) return ;;
+    f) ;;
+    # No answer is no "no": making them drops those that are there, and a database that came back just
+    # then lost its history to that.
+    *) return 1 ;;
+    esac
     pgbench --initialize --quiet --scale 1 "$database" >/dev/null 2>&1 &&
         ask --command "CREATE TABLE bench_numbers (number bigint PRIMARY KEY)" 2>/dev/null &&
         say "the tables are made"
