@@ -114,6 +114,9 @@ impl Peer {
         if let Some(work) = self.work.take() {
             work.abort();
         }
+        if let Some(session) = &self.session {
+            session.forget_blocks();
+        }
         self.check = None;
         (self.sync_link, self.progress) = (None, None);
     }

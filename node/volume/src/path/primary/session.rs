@@ -179,6 +179,12 @@ impl Session {
         wait.await.ok()
     }
 
+    /// Blocks that are not on their way yet are not sent: their resync was stopped, and nobody keeps
+    /// newer writes from their places any more (R30).
+    pub fn forget_blocks(&self) {
+        self.queue.borrow_mut().later.clear();
+    }
+
     /// A question; `None` when the stream ended first.
     pub async fn ask(&self, body: Body, data: Bytes) -> Option<Ask> {
         let (part, mut parts) = mpsc::unbounded_channel();
@@ -323,5 +329,24 @@ impl Session {
         if let Some(to) = to {
             let _who_asked_is_gone = to.send(part);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn r30_blocks_of_a_resync_that_was_stopped_do_not_follow_newer_writes() {
+        let session = Session::new(1, 0, Epoch(1), Compression::None);
+        let block = || session.block(Body::SyncBlock { offset: 0 }, Bytes::new()).now_or_never();
+        assert!(block().is_none(), "it waits, and whoever asked has gone");
+        assert!(session.next(true).is_some(), "it would be sent all the same");
+        assert!(block().is_none());
+        session.forget_blocks();
+        session.write(Body::Write { offset: 0, record: false }, Bytes::new(), 1);
+        assert!(matches!(session.next(true), Some(Item { waiter: Waiter::Write(1), .. })));
+        assert!(session.next(true).is_none());
     }
 }
