@@ -60,11 +60,11 @@ fn replace(cluster: &Cluster, at: usize, version: &Version) {
 
 /// The operator's own words are refused, with a code and the members that are missing.
 fn words_are_refused(cluster: &Cluster, missing: &[&str]) {
-    for at in 0..cluster.size() {
+    for (at, server) in NAMES.iter().enumerate().take(cluster.size()) {
         let said = cluster.tasuki(at, &["group", "stop", GROUP, "--because", WORDS]).unwrap();
         let text = String::from_utf8_lossy(&said.stderr);
-        assert_eq!(said.status.code(), Some(4), "{}: {text}", NAMES[at]);
-        assert!(text.contains("TSK-1840"), "{}: {text}", NAMES[at]);
+        assert_eq!(said.status.code(), Some(4), "{server}: {text}");
+        assert!(text.contains("TSK-1840"), "{server}: {text}");
         for name in missing {
             assert!(text.contains(name), "{name} is not named: {text}");
         }

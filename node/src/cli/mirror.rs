@@ -139,7 +139,9 @@ async fn say(
 ) -> Result<(), AppError> {
     let done = order_of(client, &volume, &order).await?;
     let ordered = Ordered { volume, done };
-    context.out.show(&ordered, |one| format!("what is under way on {} {does} (on {})", one.volume, one.done.server))
+    context
+        .out
+        .show(&ordered, |one| format!("what is under way on {} {does} (on {})", one.volume, one.done.server))
 }
 
 /// Asks on a terminal; elsewhere nobody is there to answer, and the refusal stands.

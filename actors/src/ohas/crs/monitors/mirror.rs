@@ -81,8 +81,7 @@ fn judge_link(owner: Option<&ServerName>, view: Option<&VolumeView>, me: &Server
     if view.peers.is_empty() && owner != me {
         return bad(format!("{owner} has it open and is not connected"));
     }
-    let lost =
-        |link| matches!(link, LinkState::Disconnected | LinkState::Handshaking | LinkState::Diverged);
+    let lost = |link| matches!(link, LinkState::Disconnected | LinkState::Handshaking | LinkState::Diverged);
     let mut gone: Vec<&str> =
         view.peers.iter().filter(|one| lost(one.link)).map(|one| one.server.as_str()).collect();
     gone.sort_unstable();

@@ -9,8 +9,8 @@ use tasuki_proto::v1 as wire;
 
 use super::{Malformed, Result};
 use crate::app::mirrors::{
-    CopyHere, CopyStatus, Counters, Difference, ForcedStatus, Order, OrderDone, PeerStatus, ProgressView, Verified,
-    VolumeStatus,
+    CopyHere, CopyStatus, Counters, Difference, ForcedStatus, Order, OrderDone, PeerStatus, ProgressView,
+    Verified, VolumeStatus,
 };
 
 /// A word of a fixed set, as JSON has it too.
