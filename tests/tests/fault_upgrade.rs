@@ -49,10 +49,14 @@ fn status_of(cluster: &Cluster, at: usize) -> wire::ClusterStatusResponse {
     cluster.calls().status(&cluster.data(at)).unwrap()
 }
 
-/// Stops a server in order and starts it with the newer version.
-fn replace(cluster: &Cluster, at: usize, version: &Version) {
+/// Stops a server in order.
+fn stop(cluster: &Cluster, at: usize) {
     cluster.calls().shut_down(&cluster.data(at), NAMES[at]).unwrap();
     cluster.await_guard_end(at).unwrap();
+}
+
+/// Starts it with the newer version.
+fn start(cluster: &Cluster, at: usize, version: &Version) {
     cluster.run_as(at, version.clone());
     cluster.start_guard(at).unwrap();
     cluster.await_whole().unwrap();
@@ -105,7 +109,8 @@ fn members_are_replaced_one_by_one_and_the_service_moves_once() {
 
     // The one that runs nothing first.
     let began = Instant::now();
-    replace(&cluster, standby, &newer);
+    stop(&cluster, standby);
+    start(&cluster, standby, &newer);
     println!("{} runs the newer version, after {:.1} s", NAMES[standby], began.elapsed().as_secs_f64());
     assert_eq!(levels(&cluster), BTreeSet::from([1]));
     await_true("a warning of the level", || {
@@ -117,8 +122,10 @@ fn members_are_replaced_one_by_one_and_the_service_moves_once() {
 
     // Then the one that runs the service: its groups move, once.
     let began = Instant::now();
-    replace(&cluster, active, &newer);
+    stop(&cluster, active);
+    // One that is back before the others have placed its groups may get them again: it is a good place.
     let moved = client.wait_for(LIMIT, |answer| answer.server == NAMES[standby]).unwrap().outcome.unwrap();
+    start(&cluster, active, &newer);
     println!("{} runs the newer version, after {:.1} s", NAMES[active], began.elapsed().as_secs_f64());
     assert_eq!(levels(&cluster), BTreeSet::from([1]), "the witness reads no more yet");
     words_are_refused(&cluster, &[tasuki_tests::hosts::witness::WITNESS]);
