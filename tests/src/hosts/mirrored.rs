@@ -108,7 +108,10 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
     /// When none answers.
     pub fn disk(&self) -> io::Result<Value> {
         let on = (0..2).find(|server| self.cluster.lab().is_on(*server));
-        let server = on.ok_or_else(|| io::Error::other("every server is off"))?;
+        self.disk_on(on.ok_or_else(|| io::Error::other("every server is off"))?)
+    }
+
+    fn disk_on(&self, server: usize) -> io::Result<Value> {
         let shown = self.cluster.tasuki(server, &["mirror", "status", DISK, "--json"])?;
         let said = || String::from_utf8_lossy(&shown.stderr).into_owned();
         let all: Value = serde_json::from_slice(&shown.stdout)
@@ -154,13 +157,19 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
         self.told(waited)
     }
 
-    /// Waits until so many copies are good.
+    /// Waits until so many copies are good, as everybody who answers has it: one that has just started
+    /// tells what it knew before.
     ///
     /// # Errors
     /// When they are not in time; with what everybody says.
     pub fn await_good(&self, copies: usize) -> io::Result<()> {
-        let good = |disk: &Value| disk["good"].as_array().is_some_and(|good| good.len() == copies);
-        self.await_disk(&format!("{copies} good copies"), good)
+        let good = |disk: Value| disk["good"].as_array().is_some_and(|good| good.len() == copies);
+        let waited = await_true(&format!("{copies} good copies"), || {
+            let on = (0..2).filter(|server| self.cluster.lab().is_on(*server));
+            let shown: Vec<Value> = on.filter_map(|server| self.disk_on(server).ok()).collect();
+            Ok(!shown.is_empty() && shown.into_iter().all(good))
+        });
+        self.told(waited)
     }
 
     /// Who runs the group.
