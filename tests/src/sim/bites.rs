@@ -55,7 +55,7 @@ pub const BITES: [Bite; 28] = [
     of("R8", 3, "none", "behind", 1, Some(6)),
     of("R8-behind", 3, "none", "behind", 1, None),
     of("R8-behind+R4-barrier", 3, "none", "behind", 1, Some(12)),
-    of("R9", 3, "none", "mixed", 1, Some(10)),
+    of("R9", 3, "none", "mixed", 1, Some(60)),
     of("R10", 3, "none", "mixed", 1, Some(4)),
     of("R11", 3, "none", "mixed", 1, Some(28)),
     of("R12", 3, "none", "moves", 1, Some(4)),
