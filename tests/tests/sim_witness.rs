@@ -84,7 +84,9 @@ async fn a_witness_that_is_made_leader_hands_leadership_on_and_decides_nothing()
 async fn r20_of_two_servers_with_a_voting_witness_one_may_be_lost_or_the_witness() {
     let twin = formed().await;
     twin.kill_node(&witness()).await;
-    let owner = tasuki_tests::twin::online_on(&twin.node(&"kiki".into()).unwrap().state(), "web").unwrap();
+    let online = || tasuki_tests::twin::online_on(&twin.node(&"kiki".into()).unwrap().state(), "web");
+    until("kiki knows who runs the group", || online().is_some()).await;
+    let owner = online().unwrap();
     tokio::time::sleep(DETECT * 2).await; // long enough for everything that must not happen
     twin.until_online("web", std::slice::from_ref(&owner)).await;
     twin.boot(&witness()).await;
@@ -105,7 +107,7 @@ async fn r20_of_two_servers_with_a_voting_witness_one_may_be_lost_or_the_witness
 async fn a_witness_has_nothing_that_could_hold_a_lease_or_run_a_group() {
     let twin = formed().await;
     let tree = twin.node(&witness()).unwrap().tree().await;
-    let expected = "ohas\n  events\n    event\n  registry\n    raft\n    handover\n  sync\n    links\n      \
+    let expected = "ohas\n  events\n    event\n  registry\n    raft\n    handover\n    announce\n  sync\n    links\n      \
                     link kiki over inter\n      link kiki over public\n      link lala over inter\n      \
                     link lala over public\n    links_keeper\n    gossip\n    beats\n";
     assert_eq!(tree, expected, "{tree}");
