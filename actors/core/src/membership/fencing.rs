@@ -198,7 +198,7 @@ pub struct Fences {
     pub withheld: BTreeSet<ServerName>,
     /// Servers whose silence alone is reason enough: they take part, in a cluster that runs.
     pub taking_part: BTreeSet<ServerName>,
-    /// No fencing is asked for now: nothing is to happen by itself.
+    /// The cluster is suspended: no fencing is asked for, since nothing is to happen by itself.
     pub suspended: bool,
     /// A server that was not heard yet may still be booting: it has this long from the election.
     pub patience: Duration,

@@ -242,7 +242,7 @@ pub fn pairs(sides: usize) -> Vec<(Side, Side)> {
     all.filter(|(one, other)| one != other).collect()
 }
 
-/// What a story does not let happen for now.
+/// What a story holds back until it lets go of it.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     /// The registry is not applied on these.
