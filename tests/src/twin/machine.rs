@@ -49,6 +49,9 @@ pub struct Machine {
 
 struct Inner {
     boots: u64,
+    /// From the loss of power until the next boot nothing happens here, whatever a node whose tasks
+    /// are not all gone yet still asks for.
+    off: bool,
     lease: Option<Timestamp>,
     running: BTreeMap<Which, Vec<oneshot::Sender<String>>>,
     log: Vec<(Duration, Happening)>,
@@ -75,6 +78,7 @@ impl Machine {
     pub fn new(name: ServerName) -> Self {
         let inner = Inner {
             boots: 1,
+            off: false,
             lease: None,
             running: BTreeMap::new(),
             log: Vec::new(),
@@ -102,6 +106,11 @@ impl Machine {
     /// These are its disks.
     pub(super) fn has_disks(&self, server: &ServerName, disks: &Arc<Disks>) {
         self.inner().disks = Some((server.clone(), disks.clone()));
+    }
+
+    /// There is power, and a node is about to run.
+    pub(super) fn switch_on(&self) {
+        self.inner().off = false;
     }
 
     /// A node runs here from now on.
@@ -155,10 +164,11 @@ impl Machine {
         self.inner().watchdog = Some(timeout);
     }
 
-    /// Everything here ends at once, and the machine boots anew.
+    /// Everything here ends at once, until the machine boots anew.
     pub fn lose_power(&self) {
         let mut inner = self.inner();
         inner.boots += 1;
+        inner.off = true;
         inner.lease = None;
         inner.stop_all();
     }
@@ -230,7 +240,10 @@ impl Clock for Machine {
 #[async_trait]
 impl Guard for Machine {
     fn renew(&self, end: Timestamp) {
-        self.inner().lease = Some(end);
+        let mut inner = self.inner();
+        if !inner.off {
+            inner.lease = Some(end);
+        }
     }
 
     fn lease_end(&self) -> Option<Timestamp> {
@@ -282,6 +295,9 @@ impl ResourceAgent for Machine {
             return Ok(Some(promoted.ended));
         }
         let mut inner = self.inner();
+        if inner.off {
+            return Err(AgentError::Failed("this machine has no power".into()));
+        }
         if inner.fail_starts > 0 {
             inner.fail_starts -= 1;
             return Err(AgentError::Failed("exit code 1".into()));

@@ -231,6 +231,7 @@ impl Twin {
             *count
         };
         let machine = self.machines[server].clone();
+        machine.switch_on();
         let options = || NodeOptions {
             server: server.clone(),
             raft_id: RaftId(u64::from(number)),
