@@ -121,7 +121,7 @@ fn go_apart(stage: &Mirrored) {
     // The other copy is out, and stays out: only one side has what is written now.
     done(stage.cluster.power_off(lala));
     done(stage.await_good(1));
-    done(stage.on_disk(kiki, "mkdir sub; echo kiki's >sub/only-kiki; sync -f ."));
+    done(stage.on_disk(kiki, "mkdir sub; echo \"kiki's\" >sub/only-kiki; sync -f ."));
     done(stage.cluster.power_on(lala));
     done(stage.told(stage.cluster.await_whole()));
     done(stage.cluster.power_off(kiki));
@@ -134,7 +134,7 @@ fn go_apart(stage: &Mirrored) {
     let forced = || Ok(force(&["--confirm", "may lose data"]).0);
     done(stage.told(await_true("an operator's word", forced)));
     done(stage.told(await_true("the group where it was forced", || Ok(done(stage.active()) == lala))));
-    let there = done(stage.on_disk(lala, "ls; echo lala's >only-lala; sync -f ."));
+    let there = done(stage.on_disk(lala, "ls; echo \"lala's\" >only-lala; sync -f ."));
     assert!(!there.contains("sub"), "it is the older copy: {there}");
     done(stage.cluster.power_on(kiki));
     let apart = |disk: &Value| disk["copies"][kiki]["link"] == "diverged";
