@@ -3,31 +3,28 @@
 //!
 //! Started by the registry's supervisor; owns nothing that a restart loses.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
-    ids::{RaftId, Revision, ServerName, Term},
+    ids::Term,
     membership::{
         roster::{self, Found},
-        voters::{Absences, Candidate, LONG_DOWN, choose},
+        voters::Absences,
     },
-    registry::{Author, Command, Key, Level, State as Registry, level::next_level, state::ServerMode},
+    registry::level::next_level,
     time::Timestamp,
 };
-use tasuki_storage::raft_types::Member;
 
 use super::{
-    presence_actor::may_go,
+    members_step::{Done, Step},
     raft_actor::member_of,
     raft_node::RaftNode,
-    record::{self, Reading},
+    record::Reading,
     register,
+    wanted::{joined, wanted},
 };
-use crate::{context::Context, follow::Follow, ports::RegisterPlace, propose::propose};
+use crate::{context::Context, follow::Follow};
 
 /// Something that may matter has changed.
 #[derive(Debug)]
@@ -36,14 +33,6 @@ pub enum MembersMsg {
     Look,
     /// A change has ended.
     Done(Box<Done>),
-}
-
-/// How a change has ended.
-#[derive(Debug)]
-pub struct Done {
-    outcome: Result<(), String>,
-    /// What is known of the tie-break record since.
-    reading: Option<Reading>,
 }
 
 /// The actor.
@@ -63,10 +52,6 @@ pub struct State {
 
 /// Between two readings of a record that was fine, in detection times.
 const READ_AGAIN: u32 = 10;
-
-/// A learner that lacks no more than this many entries may vote: one that lacks more would hold
-/// up every commit until it has caught up.
-const CAUGHT_UP: u64 = 2;
 
 impl Actor for MembersActor {
     type Msg = MembersMsg;
@@ -192,134 +177,4 @@ impl State {
             None => next_level(&registry).map(|(level, read)| Step::Raise(level, read)),
         }
     }
-}
-
-/// One change of Raft's members, or of the tie-break record that goes with it.
-enum Step {
-    Listen(RaftId, Member),
-    Roster(roster::Step, Option<(String, RegisterPlace)>, u64),
-    Forget(RaftId, ServerName),
-    Raise(Level, Vec<(Key, Revision)>),
-}
-
-impl Step {
-    /// For people; reading and noting are not worth a line.
-    fn text(&self) -> Option<String> {
-        match self {
-            Self::Listen(_, member) => Some(format!("{} receives the registry", member.server)),
-            Self::Roster(roster::Step::Vote { voters, number }, ..) => {
-                let ids: Vec<String> = voters.iter().map(ToString::to_string).collect();
-                Some(format!("the voters are {} (membership {number})", ids.join(", ")))
-            }
-            Self::Roster(roster::Step::HandOver(owner), ..) => {
-                Some(format!("leadership goes to store {owner}, which the tie-break record names"))
-            }
-            Self::Roster(..) => None,
-            Self::Raise(level, _) => Some(format!("all members read level {level} of the registry")),
-            Self::Forget(id, server) => Some(format!("the old store of {server} ({id}) is forgotten")),
-        }
-    }
-
-    async fn perform(
-        self,
-        context: &Arc<Context>,
-        raft: &RaftNode,
-        reading: Option<(Reading, Timestamp)>,
-        term: Term,
-    ) -> Done {
-        let mut fresh = None;
-        let outcome = match self {
-            Self::Listen(id, member) => raft.add_learner(id, member).await,
-            Self::Forget(id, _) => raft.remove_learner(id).await,
-            Self::Raise(level, read) => {
-                let (author, command) = (Author::Leader(context.me().clone()), Command::RaiseLevel { level });
-                let raised = propose(context, author, command, None, read).await;
-                raised.map(|_| ()).map_err(|error| error.to_string())
-            }
-            Self::Roster(step, place, since) => match (step, place) {
-                (roster::Step::Vote { voters, number }, _) => raft.set_voters(voters, number, since).await,
-                (roster::Step::HandOver(owner), _) => raft.transfer_leadership(owner).await,
-                (roster::Step::Read, Some(place)) => {
-                    fresh = Some(record::read(context, place, term).await);
-                    Ok(())
-                }
-                (roster::Step::Note { record, made }, place) => {
-                    record::note(context, &record, made, place.as_ref().map_or("", |(name, _)| name)).await
-                }
-                (roster::Step::Write { to, .. }, Some((_, place))) => match reading {
-                    Some((reading, _)) => {
-                        let written = record::write(context, raft, &place, &reading, &to).await;
-                        if written.is_ok() {
-                            fresh = Some(Reading { found: Found::Read(Some(to)), ..reading });
-                        }
-                        written
-                    }
-                    None => Err("the record was not read".into()),
-                },
-                (roster::Step::Read | roster::Step::Write { .. }, None) => Err("there is no register".into()),
-            },
-        };
-        Done { outcome, reading: fresh }
-    }
-}
-
-/// The servers that have a place in Raft.
-fn joined(registry: &Registry) -> BTreeMap<RaftId, &ServerName> {
-    let servers = registry.servers.iter();
-    // A witness that only keeps the tie-break record is no member of Raft.
-    let servers = servers.filter(|(_, server)| server.config.value.role.may_vote());
-    servers.filter_map(|(name, server)| Some((server.presence.as_ref()?.value.raft_id, name))).collect()
-}
-
-/// Who should vote.
-fn wanted(
-    context: &Context,
-    registry: &Registry,
-    raft: &RaftNode,
-    members: &[(RaftId, Member, bool)],
-    absences: &mut Absences,
-) -> BTreeSet<RaftId> {
-    let joined = joined(registry);
-    let voters: BTreeSet<RaftId> = members.iter().filter(|(.., votes)| *votes).map(|(id, ..)| *id).collect();
-    let server = |id: &RaftId| joined.get(id).and_then(|name| registry.servers.get(*name));
-    // A witness presents itself to nobody: it is as good as its copy of the registry.
-    let down = |id: &RaftId| {
-        let Some(server) = server(id) else { return true };
-        let runs = server.config.value.role.runs_groups();
-        runs && server.presence.as_ref().is_some_and(|presence| !presence.value.up)
-    };
-    let silent = |id: &RaftId| {
-        let view = context.view.borrow();
-        joined.get(id).and_then(|name| view.peers.get(*name)).is_none_or(|peer| peer.is_silent())
-    };
-    // R22: one of two that leaves gives its vote up once nothing runs there, and gets it back when it
-    // has started again.
-    let leaves = |id: &RaftId| {
-        let Some(name) = joined.get(id) else { return false };
-        let leaving = registry.presence(name).is_some_and(|p| matches!(p.mode, ServerMode::Leaving(_)));
-        leaving && (!voters.contains(id) || voters.len() == 2 && may_go(registry, name))
-    };
-    let (now, patience) = (context.ports.clock.now(), context.timing().detect * LONG_DOWN);
-    absences.note(&joined.keys().filter(|id| down(id)).copied().collect(), now);
-    let candidate = |one: Candidate| {
-        let id = one.raft_id;
-        let votes = voters.contains(&id);
-        let caught_up = votes || raft.lag(id).is_some_and(|lag| lag <= CAUGHT_UP);
-        // A voter keeps its vote through a short absence; a learner that is down or not heard gets
-        // none: it would hold every commit up.
-        let gone =
-            if votes { down(&id) && absences.long(id, now, patience) } else { down(&id) || silent(&id) };
-        Candidate { up: !gone, may_vote: one.may_vote && caught_up && !leaves(&id), ..one }
-    };
-    let mut candidates: Vec<Candidate> =
-        registry.servers.values().filter_map(Candidate::of).map(candidate).collect();
-    // The old store of a server that joined anew keeps its vote until the new one can have it:
-    // with three it would be two for a while otherwise.
-    let replaced = members.iter().filter(|(id, ..)| voters.contains(id) && !joined.contains_key(id));
-    candidates.extend(replaced.filter_map(|(id, member, _)| {
-        let server = registry.servers.get(&member.server)?;
-        Some(Candidate { raft_id: *id, up: false, ..Candidate::of(server)? })
-    }));
-    let wanted = choose(&candidates, &voters);
-    if wanted.is_empty() { voters } else { wanted }
 }

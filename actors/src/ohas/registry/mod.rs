@@ -4,6 +4,7 @@ pub mod announce_actor;
 mod door;
 pub mod forge;
 pub mod members_actor;
+mod members_step;
 pub mod network;
 pub mod presence_actor;
 pub mod raft_actor;
@@ -11,6 +12,7 @@ pub mod raft_node;
 mod record;
 pub mod register;
 mod serve;
+mod wanted;
 
 use std::sync::Arc;
 
