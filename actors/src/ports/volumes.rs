@@ -33,6 +33,8 @@ pub struct VolumeOrder {
     /// The registry has no facts of the volume yet, or does not count on this server's copy: a blank
     /// management area is a new copy. Otherwise it is a lost one.
     pub may_be_new: bool,
+    /// Its disk failed, and an operator says that it is in order again: what is on it counts for nothing.
+    pub start_over: bool,
 }
 
 /// Why a volume's data path did not do something.
@@ -175,6 +177,8 @@ pub struct VolumeView {
     pub role: Role,
     /// The own copy's state, by its management area.
     pub disk: DiskState,
+    /// Why the own disk has failed, if it has.
+    pub failed: Option<String>,
     /// Size in bytes.
     pub size: u64,
     /// The epoch that it knows.
@@ -278,6 +282,9 @@ pub trait VolumePath: Send + Sync + 'static {
     /// This server is no primary any more: peers are let go, maps are durable, the activity log is
     /// empty where both legs have been flushed.
     async fn become_secondary(&self) -> Result<(), VolumeError>;
+    /// Where the own disk has failed: also the next process knows that, until an operator says that it is
+    /// in order again.
+    async fn remember_failure(&self) -> Result<(), VolumeError>;
     /// Closes the copy: no primary is answered any more.
     async fn close(&self);
 }

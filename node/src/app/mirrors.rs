@@ -55,6 +55,8 @@ pub trait Mirrors: Send + Sync + 'static {
     }
     /// Begins to compare the copies.
     fn verify(&self, volume: &VolumeName, peer: &ServerName, repair: bool) -> Result<(), MirrorError>;
+    /// The disk under the copy here had failed, and is in order again.
+    async fn mend(&self, volume: &VolumeName) -> Result<(), MirrorError>;
     /// As large as the data areas allow now.
     async fn resize(&self, volume: &VolumeName) -> Result<u64, MirrorError>;
 }
@@ -79,6 +81,10 @@ impl Mirrors for MirrorsHandle {
 
     fn verify(&self, volume: &VolumeName, peer: &ServerName, repair: bool) -> Result<(), MirrorError> {
         Self::verify(self, volume, peer, repair)
+    }
+
+    async fn mend(&self, volume: &VolumeName) -> Result<(), MirrorError> {
+        Self::mend(self, volume).await
     }
 
     async fn resize(&self, volume: &VolumeName) -> Result<u64, MirrorError> {
@@ -427,6 +433,14 @@ fn failed(error: MirrorError) -> AppError {
         ),
         MirrorError::NotOpen { why, .. } => {
             let remedy = remedy(why).unwrap_or("`tasuki mirror status` shows how the copies are");
+            coded("TSK-1818", error.to_string(), remedy, Exit::Refused)
+        }
+        MirrorError::OpenHere(_) => {
+            let remedy = "move its group to another server first, and rebuild again";
+            coded("TSK-1818", error.to_string(), remedy, Exit::Refused)
+        }
+        MirrorError::CountedOn(_) => {
+            let remedy = "start its group: the disk is tried again where its copy is the last good one";
             coded("TSK-1818", error.to_string(), remedy, Exit::Refused)
         }
         _ => {

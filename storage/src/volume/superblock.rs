@@ -10,6 +10,9 @@ use tasuki_core::{
 
 use super::layout::PEERS;
 
+/// Letters of a reason that are kept.
+const WHY: usize = 200;
+
 /// Whose a management area is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
@@ -47,6 +50,9 @@ pub struct Superblock {
     pub epoch: Epoch,
     /// `Inconsistent`, `Consistent`, `Failed` or `Diskless`.
     pub disk: DiskState,
+    /// Why its disk counts as failed, until an operator says that it is in order again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// The lineage of its data; empty for a copy that was never used.
     pub history: History,
     /// The copy is, or was when it was left, open for writing under this epoch: the activity log
@@ -71,12 +77,28 @@ impl Superblock {
             geometry,
             epoch: Epoch::default(),
             disk: DiskState::Consistent,
+            failed: None,
             history: History::default(),
             primary: None,
             peers: [const { None }; PEERS],
             tenures: 0,
             maps_unsure: false,
         }
+    }
+
+    /// Its disk has failed, and the registry counts on it no more.
+    pub fn fail(&mut self, why: &str) {
+        self.disk = DiskState::Failed;
+        self.failed = Some(why.chars().take(WHY).collect());
+    }
+
+    /// What is there counts for nothing any more, as on a disk that failed and is in order again: it is a
+    /// copy of nothing yet, and all of it is compared before it is used.
+    pub fn start_over(&mut self) {
+        self.disk = DiskState::Inconsistent;
+        self.failed = None;
+        self.history = History::default();
+        self.primary = None;
     }
 
     /// The same, as two copies tell each other of it.

@@ -329,6 +329,9 @@ impl Volumes for OfServer {
             }
             inner.copies.insert(which.clone(), Copy::blank());
         }
+        if let Some(copy) = inner.copies.get_mut(&which).filter(|_| order.start_over) {
+            (copy.disk, copy.history, copy.crashed) = (DiskState::Inconsistent, History::default(), false);
+        }
         let copy = inner.copies[&which].says();
         inner.lives += 1;
         let live = Live {

@@ -48,6 +48,8 @@ pub struct Inner {
     pub busy: bool,
     /// Who waits for the device.
     pub promoting: Vec<oneshot::Sender<Result<Promoted, MirrorError>>>,
+    /// Who waits until a disk that had failed is in use again.
+    pub mending: Vec<oneshot::Sender<Result<(), MirrorError>>>,
     /// Who waits until it is away.
     pub demoting: Vec<oneshot::Sender<Result<(), MirrorError>>>,
     /// Who is told when the device is of no use any more.
@@ -123,6 +125,7 @@ impl Desk {
         }
         inner.answer_promoting(|| Err(MirrorError::Closed));
         inner.answer_demoting();
+        inner.answer_mending(|| Err(MirrorError::Closed));
         drop(inner);
         self.tried.notify_waiters();
     }
@@ -132,6 +135,13 @@ impl Inner {
     /// Answers everybody who waits for the device.
     pub fn answer_promoting(&mut self, mut answer: impl FnMut() -> Result<Promoted, MirrorError>) {
         for waiting in std::mem::take(&mut self.promoting) {
+            let _gone = waiting.send(answer());
+        }
+    }
+
+    /// Answers everybody who waits until a disk that had failed is in use again.
+    pub fn answer_mending(&mut self, mut answer: impl FnMut() -> Result<(), MirrorError>) {
+        for waiting in std::mem::take(&mut self.mending) {
             let _gone = waiting.send(answer());
         }
     }

@@ -42,6 +42,12 @@ pub enum MirrorError {
     /// Neither a resync nor a check runs.
     #[error("nothing is under way on {0}")]
     Idle(VolumeName),
+    /// The copy on a disk that failed is put to use again when the volume is open elsewhere.
+    #[error("{0} is open on this server, whose own disk has failed")]
+    OpenHere(VolumeName),
+    /// It is the last good copy: there is nothing to copy from.
+    #[error("the copy of {0} on this server counts as good: there is none to copy from")]
+    CountedOn(VolumeName),
     /// Only the server that has the volume open can do it.
     #[error("{0} is not open on this server")]
     NotPrimary(VolumeName),
@@ -75,7 +81,7 @@ pub struct MirrorView {
     pub disk: DiskState,
     /// The data path, while the copy is open.
     pub path: Option<VolumeView>,
-    /// Why the copy is not open.
+    /// Why the copy is not open, or cannot be used.
     pub problem: Option<String>,
     /// What the last check here found.
     pub verified: Option<VerifyReport>,
@@ -247,6 +253,25 @@ impl MirrorsHandle {
         Ok(())
     }
 
+    /// The disk under the copy here had failed and is in order again, an operator says: what is on it
+    /// counts for nothing, and all of it is compared with a good copy. Nothing, where it has not failed.
+    ///
+    /// # Errors
+    /// When the volume is open here, the registry counts on this copy, or it cannot be opened.
+    pub async fn mend(&self, volume: &VolumeName) -> Result<(), MirrorError> {
+        let desk = self.desk(volume)?;
+        let (send, answer) = oneshot::channel();
+        {
+            let mut inner = desk.inner();
+            if inner.closed {
+                return Err(MirrorError::Closed);
+            }
+            inner.mending.push(send);
+        }
+        desk.slot.cast(MirrorMsg::Mend);
+        answer.await.map_err(|_| MirrorError::Closed)?
+    }
+
     /// Makes the volume as large as its data areas allow now; the new size in bytes.
     ///
     /// # Errors
@@ -274,13 +299,15 @@ fn view(context: &Context, volume: &VolumeName, desk: &Desk) -> MirrorView {
         peer.link = LinkState::Diverged;
     }
     let good = facts.as_ref().map(|facts| facts.good.contains(context.me()));
+    let failed = path.as_ref().and_then(|path| path.failed.as_ref());
+    let failed = failed.map(|why| format!("TSK-1807: its disk has failed: {why}"));
     MirrorView {
         volume: volume.clone(),
         group: group.or_else(|| facts.as_ref().map(|facts| facts.group.clone())),
         disk: path.as_ref().map_or(DiskState::Diskless, |path| DiskState::of(path.disk, good)),
         facts,
         path,
-        problem: inner.problem.clone(),
+        problem: inner.problem.clone().or(failed),
         verified: inner.verified.clone(),
     }
 }

@@ -15,7 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tasuki_core::{
     ids::{Epoch, Lineage, Revision, ServerName, VolumeName},
     mirror::{
-        Role,
+        DiskState, Role,
         state::{Action, Event, Mirror, NotPromoted, Outcome, Wake, Wish},
     },
     registry::{Author, Command, Key, State as Registry, mirror::VolumeCommand},
@@ -60,6 +60,8 @@ pub enum MirrorMsg {
     LetGo,
     /// An operator's word.
     Wish(Wish),
+    /// The disk that had failed is in order again, an operator says.
+    Mend,
 }
 
 /// After a copy could not be opened.
@@ -98,6 +100,10 @@ pub struct State {
     /// Looks whether the data path answers.
     watching: Option<JoinHandle<()>>,
     wakes: BTreeMap<Wake, JoinHandle<()>>,
+    /// That the disk has failed is, or is being, remembered.
+    remembers: bool,
+    /// The opening that is under way starts over on a disk that had failed.
+    mends: bool,
 }
 
 impl Drop for State {
@@ -135,6 +141,8 @@ impl Actor for MirrorActor {
             listening: None,
             watching: None,
             wakes: BTreeMap::new(),
+            remembers: false,
+            mends: false,
         };
         state.adopt_or_open();
         Ok(state)
@@ -161,6 +169,7 @@ impl Actor for MirrorActor {
             }
             MirrorMsg::LetGo => state.let_go(),
             MirrorMsg::Wish(wish) => state.on(Event::Wish(wish)),
+            MirrorMsg::Mend => state.mend(),
         }
         Ok(())
     }
@@ -185,6 +194,7 @@ impl State {
                     self.perform(Action::Demoted);
                 }
                 self.reconcile();
+                self.mend();
             }
             None => self.open(),
         }
@@ -199,7 +209,12 @@ impl State {
         }
         let (context, me, volume) = (self.context.clone(), self.me.clone(), self.volume.clone());
         let (disk, peers) = (config.disk.clone(), config.rules.peers.clone());
-        self.desk.inner().opened_as = Some(config.clone());
+        self.mends = {
+            let mut inner = self.desk.inner();
+            inner.opened_as = Some(config.clone());
+            !inner.mending.is_empty()
+        };
+        let mends = self.mends;
         let at = places_of(&self.context.config(), &disk, self.context.me());
         self.opening = Some(tokio::spawn(async move {
             let registry = loop {
@@ -218,6 +233,7 @@ impl State {
                 at,
                 lineage: registry.lineage.clone().unwrap_or_else(|| Lineage::new("")),
                 may_be_new,
+                start_over: mends && may_be_new,
             };
             let opened = context.ports.volumes.open(order).await;
             let _gone = me.cast(MirrorMsg::Opened(opened));
@@ -232,13 +248,24 @@ impl State {
                     return;
                 }
                 let open = self.desk.inner().open.clone();
-                if let Some((_, events)) = open {
+                if let Some((path, events)) = open {
+                    let mended = path.view().failed.is_none();
+                    if mended || self.mends {
+                        self.desk.inner().answer_mending(|| {
+                            if mended { Ok(()) } else { Err(MirrorError::CountedOn(self.volume.clone())) }
+                        });
+                    }
                     self.begin(events);
+                    self.mend(); // asked for while it was being opened
                 }
                 self.open_anew(); // the settings may have changed meanwhile
             }
             Err(error) => {
                 let why = error.to_string();
+                let volume = &self.volume;
+                self.desk.inner().answer_mending(|| {
+                    Err(MirrorError::NotOpen { volume: volume.clone(), why: why.clone() })
+                });
                 if self.desk.refuse(&why) {
                     self.tell("mirror-not-open", format!("TSK-1808: the copy here is not open: {why}"));
                 }
@@ -260,6 +287,7 @@ impl State {
             before.abort();
         }
         self.orders = Some(Orders::to(path, self.me.clone()));
+        self.remembers = false;
         let me = self.me.clone();
         if let Some(before) = self.listening.take() {
             before.abort();
@@ -289,6 +317,50 @@ impl State {
         let owner = ownership.and_then(|ownership| Some((ownership.owner.clone()?, ownership.epoch)));
         let volume = facts.map(|item| (item.value.clone(), item.modified));
         self.on(Event::Registry { volume, owner });
+        self.remember_failure();
+    }
+
+    /// A disk that failed is remembered once nobody counts on its copy any more: the last good one is
+    /// tried again by the next node.
+    fn remember_failure(&mut self) {
+        if self.remembers || self.machine.is_none() {
+            return;
+        }
+        let out = |registry: &Registry| {
+            let facts = registry.volumes.get(&self.volume);
+            facts.is_some_and(|item| !item.value.good.contains(self.context.me()))
+        };
+        let failed = self.desk.path().is_some_and(|path| path.view().disk == DiskState::Failed);
+        if failed && out(&self.context.state()) {
+            self.remembers = true;
+            self.order(Order::RememberFailure);
+        }
+    }
+
+    /// The copy on a disk that had failed is opened anew, as one of nothing; whoever asked for that is
+    /// answered then.
+    fn mend(&mut self) {
+        let failed = self.desk.path().is_some_and(|path| path.view().disk == DiskState::Failed);
+        let open = {
+            let mut inner = self.desk.inner();
+            if inner.mending.is_empty() {
+                return;
+            }
+            if self.phase != Phase::Closed || inner.wanted.is_some() {
+                inner.answer_mending(|| Err(MirrorError::OpenHere(self.volume.clone())));
+                return;
+            }
+            if inner.open.is_none() {
+                return; // it is being opened: who asked is answered after that
+            }
+            if !failed {
+                inner.answer_mending(|| Ok(()));
+                return;
+            }
+            inner.open.take()
+        };
+        (self.machine, self.orders) = (None, None);
+        self.close_and_open(open.map(|(path, _)| path));
     }
 
     /// Other settings: the machine goes by them from now on. Other areas are opened when nobody has
@@ -401,7 +473,10 @@ impl State {
                 Some(server) => {
                     tracing::info!(volume = %self.volume, %server, %epoch, "a primary was let in")
                 }
-                None => tracing::info!(volume = %self.volume, %epoch, "the primary is gone"),
+                None => {
+                    tracing::info!(volume = %self.volume, %epoch, "the primary is gone");
+                    self.remember_failure();
+                }
             },
             VolumeEvent::Verified(report) => {
                 let text = match (&report.problem, report.different.len()) {

@@ -29,6 +29,7 @@ pub(super) enum Order {
     Attach(Epoch),
     Detach,
     GoDiskless { through: ServerName },
+    RememberFailure,
     LetGo,
 }
 
@@ -88,6 +89,11 @@ async fn do_one(path: &Arc<dyn VolumePath>, actor: &ActorRef<MirrorMsg>, order: 
         Order::GoDiskless { through } => {
             if let Err(error) = path.go_diskless(&through).await {
                 say(Event::PeerLost { peer: through, why: error.to_string() });
+            }
+        }
+        Order::RememberFailure => {
+            if let Err(error) = path.remember_failure().await {
+                tracing::warn!(%error, "that the disk has failed is known until the node ends, and not longer");
             }
         }
         Order::Attach(epoch) => {

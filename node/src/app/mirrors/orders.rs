@@ -1,14 +1,15 @@
 //! What operators ask of mirrored disks.
 
 use serde::{Deserialize, Serialize};
+use tasuki_actors::ohas::mirrors::MirrorError;
 use tasuki_core::{
     config::GroupConfig,
     ids::{GroupName, Revision, ServerName, VolumeName},
-    mirror::state::Wish,
+    mirror::{DiskState, state::Wish},
     registry::{Command, Key, State, mirror::VolumeCommand},
 };
 
-use super::{coded, disk_of, failed, place_of};
+use super::{CopyHere, coded, disk_of, failed, place_of};
 use crate::app::{App, AppError, Caller, Role, config::Push, error::Exit};
 
 /// What has to be typed before data may be lost.
@@ -42,6 +43,9 @@ pub enum Order {
     Resume,
     /// As large as the data areas allow now.
     Resize,
+    /// To the server of a copy, whoever has the disk open: what is under the copy had failed, and is in
+    /// order again.
+    Mend,
 }
 
 /// What came of an order.
@@ -70,6 +74,9 @@ impl App {
         by.must_be(Role::Operator)?;
         let state = self.applied();
         let (group_name, group) = disk_of(&state, volume)?;
+        if order == Order::Mend {
+            return self.mend_here(volume).await;
+        }
         let facts = state.volumes.get(volume).map(|item| &item.value).filter(|facts| state.is_open(facts));
         let owner = facts.and_then(|facts| facts.owner.clone());
         let Some(owner) = owner else {
@@ -79,7 +86,7 @@ impl App {
             ));
         };
         if owner == self.node.status().server {
-            return self.order_here(&state, volume, &group, order, owner).await;
+            return self.order_here(by, &state, volume, &group, order, owner).await;
         }
         if here {
             let remedy = "`tasuki mirror status` shows who has it open now; try again";
@@ -92,8 +99,36 @@ impl App {
         self.fleet.mirror_order_there(&owner, &addresses, port, by, volume, &order).await
     }
 
+    async fn mend_here(&self, volume: &VolumeName) -> Result<OrderDone, AppError> {
+        let server = self.node.status().server;
+        let Some(mirrors) = &self.mirrors else {
+            let why = format!("{server} keeps no copy of {volume}");
+            return Err(cannot(why, "`tasuki mirror status` shows who does"));
+        };
+        mirrors.mend(volume).await.map_err(failed)?;
+        Ok(OrderDone { copies: vec![server.clone()], server, size: 0 })
+    }
+
+    /// Who has a copy whose disk has failed puts it to use again, before everything is copied to it.
+    async fn mend_failed(
+        &self,
+        by: &Caller,
+        state: &State,
+        volume: &VolumeName,
+        copy: &ServerName,
+    ) -> Result<(), AppError> {
+        let said = self.copies_of(by, state, copy).await.unwrap_or_default();
+        let is_failed = |here: &CopyHere| here.volume == *volume && here.disk == DiskState::Failed;
+        if said.iter().any(is_failed) {
+            let (addresses, port) = place_of(state, copy);
+            self.fleet.mirror_order_there(copy, &addresses, port, by, volume, &Order::Mend).await?;
+        }
+        Ok(())
+    }
+
     async fn order_here(
         &self,
+        by: &Caller,
         state: &State,
         volume: &VolumeName,
         group: &GroupConfig,
@@ -118,6 +153,12 @@ impl App {
         let mut done = OrderDone { server: me.clone(), copies: Vec::new(), size: 0 };
         match order {
             Order::Rebuild { server, full, discard } => {
+                let failed_here = mirrors.list().into_iter().any(|own| {
+                    own.volume == *volume && own.disk == DiskState::Failed && server.as_ref().is_none_or(|it| *it == me)
+                });
+                if failed_here {
+                    return Err(failed(MirrorError::OpenHere(volume.clone())));
+                }
                 let mut copies = chosen(server.as_ref())?;
                 copies.retain(|copy| full || discard || !good.contains(copy));
                 if let Some(copy) = copies.iter().find(|copy| !discard && mirrors.is_apart(volume, copy)) {
@@ -142,6 +183,7 @@ impl App {
                     ));
                 }
                 for peer in &copies {
+                    self.mend_failed(by, state, volume, peer).await?;
                     let wish = Wish::Rebuild { peer: peer.clone(), full, discard };
                     mirrors.wish(volume, wish).map_err(failed)?;
                 }
@@ -161,6 +203,7 @@ impl App {
             Order::Pause => mirrors.wish(volume, Wish::Pause).map_err(failed)?,
             Order::Resume => mirrors.wish(volume, Wish::Resume).map_err(failed)?,
             Order::Resize => done.size = mirrors.resize(volume).await.map_err(failed)?,
+            Order::Mend => return self.mend_here(volume).await,
         }
         Ok(done)
     }

@@ -5,6 +5,10 @@
 pub fn remedy(problem: &str) -> Option<&'static str> {
     let code = problem.get(..8)?;
     Some(match code {
+        "TSK-1807" => {
+            "replace the disk or put it in order, then `tasuki mirror rebuild`: all of it is compared, and copied \
+             where it differs"
+        }
         "TSK-1820" => {
             "look after the disk, or correct the path with `tasuki resource modify`; it is tried again by itself"
         }
@@ -34,7 +38,7 @@ mod tests {
     #[test]
     fn a_problem_with_a_code_has_a_remedy_and_other_text_has_none() {
         assert!(remedy("TSK-1821: /d is in use: mounted").is_some_and(|text| text.contains("unmount")));
-        assert_eq!(remedy("TSK-1841: what"), None);
+        assert_eq!(remedy("TSK-1805: apart"), None, "what it says stands in a line of its own");
         assert_eq!(remedy("short"), None);
         assert_eq!(remedy("ääääääää"), None);
     }

@@ -244,6 +244,20 @@ impl Copy {
         self.manage(change).await
     }
 
+    /// Its disk has failed, and nobody counts on it any more: also the next process knows that.
+    ///
+    /// # Errors
+    /// When the management area fails too.
+    pub async fn store_failure(&self, why: String) -> Result<(), DiskError> {
+        self.manage(move |it| it.store(|superblock| superblock.fail(&why))).await
+    }
+
+    /// Why its disk counted as failed when it was opened.
+    #[must_use]
+    pub fn failed(&self) -> Option<String> {
+        self.management.superblock().failed
+    }
+
     /// This copy will be written under `epoch`: what it has is made durable before anybody reads it,
     /// what an earlier log named is durably in the maps, and then the log is its own.
     ///

@@ -131,6 +131,8 @@ pub struct VolumeView {
     pub role: Role,
     /// The own copy's state, by its management area.
     pub disk: DiskState,
+    /// Why the own disk has failed, if it has.
+    pub failed: Option<String>,
     /// Size in bytes.
     pub size: u64,
     /// The epoch that it knows.

@@ -89,6 +89,7 @@ impl Volume {
         }
         let (tell, events) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(options, tell));
+        shared.status().disk_failed = copy.failed();
         let (orders, incoming) = mpsc::unbounded_channel();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DiskError::from)?;
@@ -155,6 +156,19 @@ impl Volume {
         let stored =
             self.ask(move |engine| async move { engine.store_step(generation, by).await }.boxed_local());
         Ok(stored.await??)
+    }
+
+    /// Where the own disk has failed: remembers that, until an operator says that it is in order again. To
+    /// be called when the registry counts on this copy no more.
+    ///
+    /// # Errors
+    /// When the management area fails too.
+    pub async fn remember_failure(&self) -> Result<(), PathError> {
+        let failed = self.shared.status().disk_failed.clone();
+        Ok(match failed {
+            Some(why) => self.copy.store_failure(why).await?,
+            None => (),
+        })
     }
 
     /// This server is primary from here on: its activity log is kept, requests are answered. One that is
@@ -368,6 +382,7 @@ impl Volume {
         VolumeView {
             role,
             disk: copy.disk,
+            failed: status.disk_failed,
             size: copy.geometry.size,
             epoch: copy.epoch,
             generation: copy.history.generation(),

@@ -293,6 +293,7 @@ impl VolumePath for Path {
         VolumeView {
             role: live.map(|live| live.role).unwrap_or_default(),
             disk: copy.as_ref().map_or(DiskState::Diskless, |copy| copy.disk),
+            failed: None,
             size: copy.as_ref().map_or(0, |copy| copy.geometry.size),
             epoch: copy.as_ref().map(|copy| copy.epoch).unwrap_or_default(),
             generation: copy.map(|copy| copy.history.generation()).unwrap_or_default(),
@@ -307,6 +308,10 @@ impl VolumePath for Path {
     fn copy(&self) -> LocalCopy {
         let inner = self.disks.inner();
         inner.copies.get(&self.which).map_or_else(|| super::Copy::blank().says(), super::Copy::says)
+    }
+
+    async fn remember_failure(&self) -> Result<(), VolumeError> {
+        self.change(|_| ()) // a copy here never forgets it
     }
 
     async fn become_secondary(&self) -> Result<(), VolumeError> {

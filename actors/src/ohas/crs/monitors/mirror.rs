@@ -120,6 +120,7 @@ mod tests {
         VolumeView {
             role,
             disk,
+            failed: None,
             size: 1 << 30,
             epoch: Epoch(1),
             generation: Generation(1),

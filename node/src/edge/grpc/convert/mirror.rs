@@ -270,6 +270,7 @@ pub fn order_out(volume: &VolumeName, order: &Order, here: bool) -> wire::Mirror
         Order::Pause => wire::MirrorOrderRequest { order: "pause".to_owned(), ..plain },
         Order::Resume => wire::MirrorOrderRequest { order: "resume".to_owned(), ..plain },
         Order::Resize => wire::MirrorOrderRequest { order: "resize".to_owned(), ..plain },
+        Order::Mend => wire::MirrorOrderRequest { order: "mend".to_owned(), ..plain },
     }
 }
 
@@ -286,6 +287,7 @@ pub fn order_in(request: wire::MirrorOrderRequest) -> Result<Order> {
         "pause" => Order::Pause,
         "resume" => Order::Resume,
         "resize" => Order::Resize,
+        "mend" => Order::Mend,
         _ => return Err(Malformed("order")),
     })
 }
@@ -397,6 +399,7 @@ mod tests {
             Order::Pause,
             Order::Resume,
             Order::Resize,
+            Order::Mend,
         ] {
             assert_eq!(order_in(order_out(&volume, &order, true)), Ok(order));
         }

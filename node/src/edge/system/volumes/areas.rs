@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tasuki_actors::ports::volumes::{VolumeError, VolumeOrder};
 use tasuki_core::mirror::geometry::Geometry;
-use tasuki_storage::volume::{Area, AreaError, FileArea, Management, Owner};
+use tasuki_storage::volume::{Area, AreaError, FileArea, Management, Owner, Superblock};
 
 /// Opens the data area and the management area of this server's copy, and makes what is missing where
 /// there may be none.
@@ -23,6 +23,9 @@ pub(super) fn open(order: &VolumeOrder) -> Result<(FileArea, Management), Volume
         Err(AreaError::Blank(path)) => return Err(VolumeError::Lost(path)),
         Err(error) => return Err(area_error(error)),
     };
+    if order.start_over {
+        management.store(Superblock::start_over).map_err(area_error)?;
+    }
     let size = management.superblock().geometry.size;
     if data.size() < size {
         let found = data.size();

@@ -31,6 +31,7 @@ pub(super) fn view(view: own::VolumeView) -> port::VolumeView {
     port::VolumeView {
         role: view.role,
         disk: view.disk,
+        failed: view.failed,
         size: view.size,
         epoch: view.epoch,
         generation: view.generation,

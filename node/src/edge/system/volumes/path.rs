@@ -176,6 +176,10 @@ impl VolumePath for SystemPath {
         self.volume.become_secondary().await.map_err(error)
     }
 
+    async fn remember_failure(&self) -> Result<(), VolumeError> {
+        self.volume.remember_failure().await.map_err(error)
+    }
+
     async fn close(&self) {
         (self.close)();
         self.volume.close().await;

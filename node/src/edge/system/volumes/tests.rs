@@ -64,6 +64,7 @@ impl Host {
             at: vec![self.at],
             lineage: self.lineage.clone(),
             may_be_new,
+            start_over: false,
         }
     }
 }

@@ -244,7 +244,9 @@ impl Gate {
         if resizes {
             local.geometry = hello.geometry;
         }
-        answer(&local, &self.copy.lineage, primary, hello)?;
-        failed.map_or(Ok(()), |why| Err(Unwelcome::NoDisk(why)))
+        match (answer(&local, &self.copy.lineage, primary, hello), failed) {
+            (Ok(()) | Err(Unwelcome::NoDisk(_)), Some(why)) => Err(Unwelcome::NoDisk(why)),
+            (answer, _) => answer,
+        }
     }
 }
