@@ -10,6 +10,7 @@
 //! | `record` | what is written down before a device is made |
 //! | [`users`] | who uses a device |
 //! | [`apart`] | calls that wait for a device, so that a killed process ends all the same |
+//! | `name_space` | the same for a killed container |
 //! | [`probe`] | which ways this kernel has |
 //!
 //! A device is served by tasks of the runtime that it is attached on. What stands behind it must be
@@ -21,6 +22,7 @@ mod flusher;
 mod fuse;
 mod links;
 mod loop_device;
+mod name_space;
 mod nbd_kernel;
 mod polled;
 pub mod probe;
@@ -108,6 +110,7 @@ impl Device {
     async fn make(record: Record, door: Door, run: PathBuf) -> Result<Self, DeviceError> {
         let failed =
             |why| DeviceError::Failed { what: format!("a device by way of {}", word(record.backend)), why };
+        name_space::outlives_connections().map_err(failed)?;
         let (plan, folder) = (record.clone(), run.clone());
         let write = move |node: &Path| Record { node: node.to_owned(), ..plan.clone() }.write(&folder);
         let left = Record::read(&run, &record.name).map(|record| record.node);

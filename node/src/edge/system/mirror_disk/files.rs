@@ -16,6 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tasuki_volume::device::apart::apart;
 use tokio::{process::Command, task::spawn_blocking, time::timeout};
 
 use crate::app::mirrors::{FileFinder, FilesFound, Look};
@@ -63,8 +64,10 @@ impl Drop for Tables {
 async fn found(look: &Look, scratch: &Path) -> Result<FilesFound, String> {
     if let Some(mount) = look.mounted.clone() {
         let synced = spawn_blocking(move || {
-            let folder = File::open(mount)?;
-            rustix::fs::syncfs(&folder).map_err(io::Error::from)
+            apart(&[], move || {
+                let folder = File::open(mount)?;
+                rustix::fs::syncfs(&folder).map_err(io::Error::from)
+            })
         });
         // Without it the newest files are missing, and nothing else.
         let _or_not = timeout(SYNC, synced).await;

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use self::netlink::{Command, Netlink, Word};
-use super::{flusher, loop_device::name_of};
+use super::{apart::apart, flusher, loop_device::name_of};
 use crate::{
     block::Door,
     export::{transmit::transmit, wire::transmission},
@@ -102,7 +102,9 @@ impl NbdDevice {
     pub(super) async fn detach(&mut self) -> io::Result<bool> {
         let (index, node) = (self.index, self.node.clone());
         let done = spawn_blocking(move || {
-            if let Err(error) = File::open(&node).and_then(|device| device.sync_all()) {
+            let device = node.clone();
+            let written = apart(&[], move || File::open(device).and_then(|device| device.sync_all()));
+            if let Err(error) = written.and_then(|written| written) {
                 tracing::warn!(device = %node.display(), %error, "what was cached of the device is lost");
             }
             disconnect(index)
