@@ -8,7 +8,10 @@ use tasuki_actors::handle::NodeStatus;
 use tasuki_core::{
     config::{GroupConfig, Role as MemberRole, TieBreak},
     ids::{Epoch, GroupName, Incarnation, Lineage, NetworkName, ResourceName, Revision, ServerName, Term},
-    membership::view::{GossipState, PathState, PathView, PeerView, View},
+    membership::{
+        tie_break::Mode,
+        view::{GossipState, PathState, PathView, PeerView, View},
+    },
     registry::{
         Level, State,
         state::{ClusterMode, GroupEntry, GroupState, Ownership, ResourceState, ServerMode, Target},
@@ -528,7 +531,8 @@ fn survival(
         .collect();
     // R14: of two voters, the one that is left may go on when the record answers and lets it.
     let tie_break = node.tie_break.as_ref().filter(|seen| seen.problem.is_none() && seen.record.is_some());
-    let tie_break = tie_break.filter(|_| voters == 2 && voters_up == 2).map(|seen| seen.place.clone());
+    let both = state.tie_break.as_ref().is_some_and(|note| matches!(note.value.record.mode, Mode::Pair(..)));
+    let tie_break = tie_break.filter(|_| both && voters == 2 && voters_up == 2).map(|seen| seen.place.clone());
     let survives = confirmed && (voters_up > needed || tie_break.is_some());
     Survival { survives, voters, voters_up, needed, stranded, tie_break }
 }
