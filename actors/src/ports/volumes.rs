@@ -87,6 +87,14 @@ pub enum VolumeEvent {
         /// Who.
         peer: ServerName,
     },
+    /// A peer is waited for without an end, as configured, and does not answer for long; or it answers
+    /// again, or is gone.
+    PeerAwaited {
+        /// Who.
+        peer: ServerName,
+        /// It is over.
+        over: bool,
+    },
     /// A resync has ended well: flushed there, and both sides' maps are empty.
     Synced {
         /// Whose copy.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -66,6 +67,8 @@ pub enum MirrorMsg {
 
 /// After a copy could not be opened.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
+/// Who waits for an opening is told after so many that failed.
+const TRIES: u32 = 3;
 
 /// The actor.
 pub struct MirrorActor;
@@ -104,6 +107,12 @@ pub struct State {
     remembers: bool,
     /// The opening that is under way starts over on a disk that had failed.
     mends: bool,
+    /// Openings in a row that failed.
+    tries: u32,
+    /// Where the copy here answers primaries, as it was opened.
+    opened_at: Vec<SocketAddr>,
+    /// The peers that are called: where, and under which epoch.
+    called: BTreeMap<ServerName, (Vec<SocketAddr>, Epoch)>,
 }
 
 impl Drop for State {
@@ -143,6 +152,9 @@ impl Actor for MirrorActor {
             wakes: BTreeMap::new(),
             remembers: false,
             mends: false,
+            tries: 0,
+            opened_at: Vec::new(),
+            called: BTreeMap::new(),
         };
         state.adopt_or_open();
         Ok(state)
@@ -216,6 +228,7 @@ impl State {
         };
         let mends = self.mends;
         let at = places_of(&self.context.config(), &disk, self.context.me());
+        self.opened_at.clone_from(&at);
         self.opening = Some(tokio::spawn(async move {
             let registry = loop {
                 match read(&context).await {
@@ -247,6 +260,7 @@ impl State {
                 if !self.desk.keep(opened) {
                     return;
                 }
+                self.tries = 0;
                 let open = self.desk.inner().open.clone();
                 if let Some((path, events)) = open {
                     let mended = path.view().failed.is_none();
@@ -262,10 +276,14 @@ impl State {
             }
             Err(error) => {
                 let why = error.to_string();
-                let volume = &self.volume;
-                self.desk.inner().answer_mending(|| {
-                    Err(MirrorError::NotOpen { volume: volume.clone(), why: why.clone() })
-                });
+                // What was open before may need a moment to let go of its areas.
+                self.tries += 1;
+                if self.tries >= TRIES {
+                    let volume = &self.volume;
+                    self.desk.inner().answer_mending(|| {
+                        Err(MirrorError::NotOpen { volume: volume.clone(), why: why.clone() })
+                    });
+                }
                 if self.desk.refuse(&why) {
                     self.tell("mirror-not-open", format!("TSK-1808: the copy here is not open: {why}"));
                 }
@@ -311,6 +329,7 @@ impl State {
         {
             self.configure(config);
         }
+        self.follow_addresses();
         let Some(group) = self.config.as_ref().map(|config| config.rules.group.clone()) else { return };
         let facts = registry.volumes.get(&self.volume);
         let ownership = registry.groups.get(&group).map(|entry| &entry.ownership.value);
@@ -363,6 +382,24 @@ impl State {
         self.close_and_open(open.map(|(path, _)| path));
     }
 
+    /// A peer that is called is called where it is now; the own copy is opened anew where nobody has the
+    /// volume open here.
+    fn follow_addresses(&mut self) {
+        let (Some(path), Some(disk)) = (self.desk.path(), self.config.as_ref().map(|it| it.disk.clone())) else {
+            return;
+        };
+        let config = self.context.config();
+        for (peer, (at, epoch)) in &mut self.called {
+            let now = places_of(&config, &disk, peer);
+            if now != *at {
+                tracing::info!(volume = %self.volume, %peer, at = ?now, "the peer has another address");
+                path.connect(peer, &now, *epoch);
+                *at = now;
+            }
+        }
+        self.open_anew();
+    }
+
     /// Other settings: the machine goes by them from now on. Other areas are opened when nobody has
     /// the volume open.
     fn configure(&mut self, config: Configured) {
@@ -379,7 +416,9 @@ impl State {
         let Some(config) = self.config.clone().filter(|_| self.phase == Phase::Closed) else { return };
         let open = {
             let mut inner = self.desk.inner();
-            if inner.open.is_none() || inner.opened_as.as_ref() == Some(&config) {
+            let at = places_of(&self.context.config(), &config.disk, self.context.me());
+            let as_before = inner.opened_as.as_ref() == Some(&config) && at == self.opened_at;
+            if inner.open.is_none() || as_before {
                 return;
             }
             inner.open.take()
@@ -466,6 +505,7 @@ impl State {
             VolumeEvent::PeerRefused { peer, why } => self.on(Event::PeerRefused { peer, why }),
             VolumeEvent::PeerLost { peer, why } => self.on(Event::PeerLost { peer, why }),
             VolumeEvent::PeerSlow { peer } => self.on(Event::PeerSlow { peer }),
+            VolumeEvent::PeerAwaited { peer, over } => self.awaited(&peer, over),
             VolumeEvent::Synced { peer } => self.on(Event::Synced { peer }),
             VolumeEvent::DiskFailed { why } => self.on(Event::DiskFailed { why }),
             VolumeEvent::PeerDiskFailed { peer, why } => self.on(Event::PeerDiskFailed { peer, why }),
@@ -519,6 +559,7 @@ impl State {
         self.tell("mirror-ended", format!("TSK-1870: the data path has ended, and is opened again: {why}"));
         let tasks = self.listening.take().into_iter().chain(self.watching.take());
         tasks.chain(std::mem::take(&mut self.wakes).into_values()).for_each(|task| task.abort());
+        self.called.clear();
         (self.machine, self.orders, self.device) = (None, None, None);
         let open = {
             let mut inner = self.desk.inner();
@@ -530,6 +571,16 @@ impl State {
         self.set_phase(Phase::Closed);
         self.close_and_open(open.map(|(path, _)| path));
         self.reconcile();
+    }
+
+    /// The settings say to wait for a peer that does not answer: not without a word.
+    fn awaited(&mut self, peer: &ServerName, over: bool) {
+        let waits = format!(
+            "TSK-1862: writes wait for the copy on {peer}, which does not answer: `peer_timeout` says to wait"
+        );
+        self.desk.inner().problem = (!over).then(|| waits.clone());
+        let text = if over { format!("writes no longer wait for the copy on {peer}") } else { waits };
+        self.tell("mirror-waits", text);
     }
 
     fn answers(&mut self, answers: bool) {
@@ -554,6 +605,7 @@ impl State {
     /// The data path is a secondary again, after a closing or an opening that failed.
     fn let_go(&mut self) {
         self.device = None;
+        self.called.clear();
         self.desk.inner().problem = None;
         self.set_phase(Phase::Closed);
         self.open_anew();
@@ -583,9 +635,11 @@ impl State {
                 if let (Some(path), Some(config)) = (self.desk.path(), &self.config) {
                     let at = places_of(&self.context.config(), &config.disk, &peer);
                     path.connect(&peer, &at, epoch);
+                    self.called.insert(peer, (at, epoch));
                 }
             }
             Action::Disconnect { peer } => {
+                self.called.remove(&peer);
                 if let Some(path) = self.desk.path() {
                     path.disconnect(&peer);
                 }

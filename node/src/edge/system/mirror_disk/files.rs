@@ -27,6 +27,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const SYNC: Duration = Duration::from_secs(5);
 /// So many blocks are looked up; of more, some at equal distances.
 const BLOCKS: u64 = 2000;
+/// So many bytes are read to see what is empty.
+const READ: u64 = 1 << 30;
 /// So many files are named.
 const FILES: usize = 1000;
 /// The journal's inode, and the first that is a file of somebody's.
@@ -81,7 +83,16 @@ async fn found(look: &Look, scratch: &Path) -> Result<FilesFound, String> {
     let play = ["-E".as_ref(), "journal_only".as_ref(), "-y".as_ref(), tables.0.as_os_str()];
     let _or_there_was_none = run("e2fsck", &play).await;
     let size = block_size(&tables.0).map_err(|error| format!("its superblock: {error}"))?;
-    let (blocks, every) = blocks_of(&look.places, size);
+    let (data, places) = (look.data.clone(), look.places.clone());
+    let chosen = spawn_blocking(move || {
+        let area = File::open(&data)?;
+        let mut block = vec![0; usize::try_from(size).unwrap_or_default()];
+        Ok::<_, io::Error>(blocks_of(&places, size, |number| {
+            area.read_exact_at(&mut block, *number * size).is_ok() && block.iter().any(|byte| *byte != 0)
+        }))
+    });
+    let chosen = chosen.await.map_err(|error| error.to_string())?;
+    let (blocks, every) = chosen.map_err(|error| format!("{}: {error}", look.data.display()))?;
     let words: Vec<String> = blocks.iter().map(u64::to_string).collect();
     let answer = debugfs(&tables.0, &format!("icheck {}", words.join(" "))).await?;
     let inodes = inodes_in(&answer);
@@ -106,13 +117,22 @@ async fn found(look: &Look, scratch: &Path) -> Result<FilesFound, String> {
     Ok(FilesFound { files: names_in(&names), note: notes.join("; ") })
 }
 
-/// The blocks to look up, and of how many one is.
-fn blocks_of(places: &[(u64, u64)], size: u64) -> (Vec<u64>, u64) {
-    let runs = || places.iter().map(|(offset, length)| (offset / size, (offset + length).div_ceil(size)));
-    let all: u64 = runs().map(|(first, end)| end - first).sum();
-    let every = all.div_ceil(BLOCKS).max(1);
-    let step = usize::try_from(every).unwrap_or(usize::MAX);
-    (runs().flat_map(|(first, end)| first..end).step_by(step).collect(), every)
+/// The blocks to look up, and of how many one is. What is empty belongs to no file: after a crash
+/// everything that was in use counts as different, which is much more than what is.
+fn blocks_of(places: &[(u64, u64)], size: u64, is_filled: impl FnMut(&u64) -> bool) -> (Vec<u64>, u64) {
+    let runs = places.iter().map(|(offset, length)| (offset / size, (offset + length).div_ceil(size)));
+    let all = runs.clone().map(|(first, end)| end - first).sum::<u64>();
+    let blocks = runs.flat_map(|(first, end)| first..end);
+    let thinned = |blocks: &mut dyn Iterator<Item = u64>, all: u64| {
+        let every = all.div_ceil(BLOCKS).max(1);
+        (blocks.step_by(usize::try_from(every).unwrap_or(usize::MAX)).collect(), every)
+    };
+    if all <= BLOCKS || all.saturating_mul(size) > READ {
+        return thinned(&mut { blocks }, all);
+    }
+    let filled: Vec<u64> = blocks.filter(is_filled).collect();
+    let all = filled.len() as u64;
+    thinned(&mut filled.into_iter(), all)
 }
 
 fn block_size(image: &Path) -> io::Result<u64> {
@@ -170,9 +190,14 @@ mod tests {
 
     #[test]
     fn many_blocks_are_looked_at_at_equal_distances() {
-        assert_eq!(blocks_of(&[(0, 8192), (40960, 1)], 4096), (vec![0, 1, 10], 1));
-        let (blocks, every) = blocks_of(&[(0, 1 << 30)], 4096);
-        assert!(blocks.len() as u64 <= BLOCKS && every > 1 && blocks[1] == every, "{every}");
+        let all = |_: &u64| true;
+        assert_eq!(blocks_of(&[(0, 8192), (40960, 1)], 4096, all), (vec![0, 1, 10], 1));
+        for length in [1 << 28, 1 << 31] {
+            let (blocks, every) = blocks_of(&[(0, length)], 4096, all);
+            assert!(blocks.len() as u64 <= BLOCKS && every > 1 && blocks[1] == every, "{every}");
+        }
+        let few = |block: &u64| block % 1000 == 7;
+        assert_eq!(blocks_of(&[(0, 10_000 * 4096)], 4096, few), ((7..10_000).step_by(1000).collect(), 1));
     }
 
     #[tokio::test]

@@ -10,12 +10,22 @@ use tasuki_storage::volume::{Area, AreaError, FileArea, Management, Owner, Super
 /// there may be none.
 pub(super) fn open(order: &VolumeOrder) -> Result<(FileArea, Management), VolumeError> {
     let areas = order.config.areas(&order.server);
-    let data = FileArea::data(&areas.data, order.config.size).map_err(area_error)?;
+    let larger = |found: u64| order.config.size.is_some_and(|size| found > size);
+    let (data, grown) = match FileArea::data(&areas.data, order.config.size) {
+        // Made larger so that the volume could grow: a volume that is there knows its size itself.
+        Err(error @ AreaError::Size { found, .. }) if larger(found) => {
+            (FileArea::data(&areas.data, None).map_err(area_error)?, Some(error))
+        }
+        data => (data.map_err(area_error)?, None),
+    };
     let area: Arc<dyn Area> = Arc::new(FileArea::management(&areas.metadata).map_err(area_error)?);
     let owner =
         Owner { lineage: order.lineage.clone(), volume: order.volume.clone(), server: order.server.clone() };
     let management = match Management::open(area.clone(), &owner) {
         Ok(management) => management,
+        Err(AreaError::Blank(_)) if order.may_be_new && grown.is_some() => {
+            return Err(grown.map_or(VolumeError::Ended, area_error));
+        }
         Err(AreaError::Blank(_)) if order.may_be_new => {
             tracing::info!(volume = %order.volume, "a new copy");
             Management::create(area, &owner, Geometry::of(data.size())).map_err(area_error)?

@@ -11,6 +11,7 @@ pub(super) fn event(event: own::VolumeEvent) -> port::VolumeEvent {
         From::PeerRefused { peer, why } => To::PeerRefused { peer, why },
         From::PeerLost { peer, why } => To::PeerLost { peer, why },
         From::PeerSlow { peer } => To::PeerSlow { peer },
+        From::PeerAwaited { peer, over } => To::PeerAwaited { peer, over },
         From::Synced { peer } => To::Synced { peer },
         From::DiskFailed { why } => To::DiskFailed { why },
         From::PeerDiskFailed { peer, why } => To::PeerDiskFailed { peer, why },

@@ -1,11 +1,6 @@
 //! Calling peers, and how writes treat them.
 
-use std::{
-    cell::Cell,
-    net::SocketAddr,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use tasuki_core::{
@@ -28,7 +23,7 @@ use crate::path::{
     Progress,
     events::VolumeEvent,
     frame::{Body, Frame, decode, encode},
-    options::lacks,
+    options::{Shared, lacks},
     stream::{Duplex, StreamEnded},
     work::work,
 };
@@ -36,6 +31,9 @@ use crate::path::{
 /// A peer that was reached answers the greeting within this time: it may have to end an older
 /// session and to store the epoch first.
 const GREETING: Duration = Duration::from_secs(10);
+
+/// Where a peer is waited for without an end, this is told when it has not answered for so long.
+const AWAITED: Duration = Duration::from_secs(10);
 
 /// One peer.
 pub struct Peer {
@@ -119,6 +117,28 @@ impl Peer {
         }
         self.check = None;
         (self.sync_link, self.progress) = (None, None);
+    }
+}
+
+/// That a peer is waited for, told once, and taken back when the stream ends.
+struct Awaited<'a> {
+    shared: &'a Shared,
+    peer: &'a ServerName,
+    is_told: bool,
+}
+
+impl Awaited<'_> {
+    fn tell(&mut self, slow: bool) {
+        if slow != self.is_told {
+            self.is_told = slow;
+            self.shared.tell(VolumeEvent::PeerAwaited { peer: self.peer.clone(), over: !slow });
+        }
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.tell(false);
     }
 }
 
@@ -275,17 +295,19 @@ impl Engine {
     /// Says when a peer is slow; never returns.
     async fn watch(&self, peer: &ServerName, session: &Session) {
         let limit = self.shared.options.peer_timeout;
-        if limit.is_zero() {
-            return std::future::pending().await;
-        }
-        let mut told: Option<Instant> = None;
+        let waits = limit.is_zero();
+        let limit = if waits { AWAITED } else { limit };
+        let mut awaited = Awaited { shared: &self.shared, peer, is_told: false };
+        let mut told = false;
         loop {
             sleep(limit / 4).await;
             let slow = session.owes() > limit;
-            if slow && told.is_none() {
+            if waits {
+                awaited.tell(slow);
+            } else if slow && !told {
                 self.shared.tell(VolumeEvent::PeerSlow { peer: peer.clone() });
             }
-            told = slow.then(|| told.unwrap_or_else(Instant::now));
+            told = slow;
         }
     }
 
