@@ -29,9 +29,10 @@ mod grow;
 /// Writes up to so many bytes are made where they are asked for: to the page cache, which takes less
 /// time than to hand them to another thread.
 const INLINE: usize = 128 * 1024;
-/// A disk whose flushes take less than this on average may be flushed by the thread that asks, if that
-/// has nothing else to do: handing it over and back would take as long.
-const QUICK: Duration = Duration::from_micros(400);
+/// A disk whose flushes take less than this may be flushed by the thread that asks, if that has nothing
+/// else to do: handing it over and back would take as long. One that took longer counts for many (R34: a
+/// disk that hangs there holds the volume's thread).
+const QUICK: Duration = Duration::from_micros(1000);
 /// Where a flush follows on so few writes, their way to the disk begins with the write.
 const SOON: u64 = 64;
 
@@ -117,7 +118,7 @@ struct Flusher {
     done: u64,
     running: bool,
     failed: Option<DiskError>,
-    /// How long they take.
+    /// How long they take, at worst: a slow one is forgotten only after many quick ones.
     took: Duration,
     /// How many writes there are between two.
     writes: u64,
@@ -126,7 +127,7 @@ struct Flusher {
 impl Default for Flusher {
     fn default() -> Self {
         // A disk has to show that it is quick.
-        let took = QUICK * 16;
+        let took = QUICK * 64;
         Self { wanted: 0, done: 0, running: false, failed: None, took, writes: SOON * 16 }
     }
 }
@@ -535,7 +536,7 @@ impl Copy {
                 Ok(took) => {
                     self.journal().local_flushed(through);
                     let mut flusher = self.flusher();
-                    flusher.took = (flusher.took * 3 + took) / 4;
+                    flusher.took = took.max(flusher.took * 7 / 8);
                     flusher.writes = (flusher.writes * 3 + writes) / 4;
                     running.covers = Some(covers);
                 }

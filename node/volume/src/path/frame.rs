@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tasuki_core::{
     config::Compression,
-    ids::Epoch,
+    ids::{Epoch, ServerName, VolumeName},
     mirror::{
         geometry::Geometry,
         handshake::{Hello, Unwelcome, Welcome},
@@ -81,6 +81,7 @@ pub enum Body {
         length: u32,
     },
     /// A resync begins (R30): be `Inconsistent` durably, say which extents the own maps and log name.
+    /// The answer's data is a token by which a stream beside this one is known, or nothing.
     SyncBegin {
         /// All will be copied.
         full: bool,
@@ -146,6 +147,16 @@ pub enum Body {
     Measure,
     /// The volume has this geometry from here on. Durable when answered.
     Resize(Geometry),
+    /// The first frame of a stream beside a session's first one: blocks of a resync and what is asked
+    /// for it.
+    Beside {
+        /// The volume.
+        volume: VolumeName,
+        /// Who calls.
+        primary: ServerName,
+        /// What the session's peer answered to `SyncBegin`.
+        token: Vec<u8>,
+    },
 }
 
 /// How a frame's data was made smaller.

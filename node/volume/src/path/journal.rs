@@ -12,8 +12,10 @@ use tasuki_core::{
     },
 };
 
-/// More writes than these are not remembered as unflushed: a flush is made.
-pub const UNFLUSHED_LIMIT: usize = 32 * 1024;
+/// So many unflushed writes are remembered one by one; older ones only as the extents that they touched.
+const ONE_BY_ONE: usize = 32 * 1024;
+/// When that are so many extents, a flush is made: a lost peer gets all of them again.
+const UNFLUSHED_LIMIT: u64 = 1024 * 1024;
 
 /// A write, as long as it may be missing on a disk after a loss of power.
 #[derive(Clone, Copy, Debug)]
@@ -25,27 +27,60 @@ struct Recent {
 
 /// Writes that a disk, or a peer's, has perhaps only in its memory.
 #[derive(Debug, Default)]
-struct Unflushed(VecDeque<Recent>);
+struct Unflushed {
+    recent: VecDeque<Recent>,
+    /// What was too much for the list: the extents of all those writes.
+    old: Option<Old>,
+}
+
+/// Extents of older writes, and the number of the last of these.
+#[derive(Debug)]
+struct Old {
+    map: DirtyMap,
+    through: u64,
+}
 
 impl Unflushed {
-    fn push(&mut self, number: u64, (first, end): (u64, u64)) {
-        if let Some(last) = self.0.back_mut().filter(|last| last.first <= first && first <= last.end) {
+    fn push(&mut self, number: u64, (first, end): (u64, u64), extents: u64) {
+        if let Some(last) = self.recent.back_mut().filter(|last| last.first <= first && first <= last.end) {
             // One after the other, or the same again: as one, with the later number.
             last.end = last.end.max(end);
             last.number = number;
-        } else {
-            self.0.push_back(Recent { number, first, end });
+            return;
+        }
+        self.recent.push_back(Recent { number, first, end });
+        if self.recent.len() > ONE_BY_ONE
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            let old = self.old.get_or_insert_with(|| Old { map: DirtyMap::new(extents), through: 0 });
+            old.map.set(oldest.first, oldest.end);
+            old.through = oldest.number;
         }
     }
 
     fn flushed(&mut self, through: u64) {
-        while self.0.front().is_some_and(|it| it.number <= through) {
-            self.0.pop_front();
+        // One flush of them all, or they stay: which extent was touched last by which is not known.
+        self.old.take_if(|old| old.through <= through);
+        while self.recent.front().is_some_and(|it| it.number <= through) {
+            self.recent.pop_front();
         }
     }
 
-    fn spans(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.0.iter().map(|it| (it.first, it.end))
+    fn spans(&self) -> Vec<(u64, u64)> {
+        let mut spans = Vec::with_capacity(self.recent.len());
+        if let Some(old) = &self.old {
+            let mut from = 0;
+            while let Some((first, end)) = old.map.next_run(from, u64::MAX) {
+                spans.push((first, end));
+                from = end;
+            }
+        }
+        spans.extend(self.recent.iter().map(|it| (it.first, it.end)));
+        spans
+    }
+
+    fn is_much(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| old.map.count() > UNFLUSHED_LIMIT)
     }
 }
 
@@ -139,10 +174,11 @@ impl Journal {
         self.number += 1;
         self.activity.write(regions.0, regions.1, self.number);
         self.pending.insert(self.number);
-        self.local.push(self.number, extents);
+        let all = self.geometry.extents();
+        self.local.push(self.number, extents, all);
         for leg in &mut self.legs {
             if leg.sent {
-                leg.unflushed.push(self.number, extents);
+                leg.unflushed.push(self.number, extents, all);
             } else {
                 leg.map.set(extents.0, extents.1);
                 leg.flushed = self.number;
@@ -194,7 +230,7 @@ impl Journal {
 
     /// Extents that the own disk may lose when it fails.
     pub fn local_unflushed(&self) -> Vec<(u64, u64)> {
-        self.local.spans().collect()
+        self.local.spans()
     }
 
     /// From the next write on they go to this peer.
@@ -214,9 +250,9 @@ impl Journal {
         let number = self.number;
         if let Some(leg) = self.legs.get_mut(slot) {
             leg.sent = false;
-            for it in std::mem::take(&mut leg.unflushed).0 {
+            for (first, end) in std::mem::take(&mut leg.unflushed).spans() {
                 if !forget {
-                    leg.map.set(it.first, it.end);
+                    leg.map.set(first, end);
                 }
             }
             leg.flushed = number;
@@ -233,8 +269,7 @@ impl Journal {
 
     /// Too much is unflushed to be remembered for long.
     pub fn needs_flush(&self) -> bool {
-        self.local.0.len().max(self.legs.iter().map(|leg| leg.unflushed.0.len()).max().unwrap_or_default())
-            > UNFLUSHED_LIMIT
+        self.local.is_much() || self.legs.iter().any(|leg| leg.unflushed.is_much())
     }
 }
 
@@ -276,6 +311,30 @@ mod tests {
         assert!(it.legs[0].map.contains(5) && !it.legs[0].map.contains(1));
         write(&mut it, 7);
         assert!(it.legs[0].map.contains(7));
+    }
+
+    #[test]
+    fn r29_more_writes_than_are_remembered_one_by_one_are_remembered_as_extents_until_they_are_flushed() {
+        let mut it = journal();
+        it.join(0);
+        let (mut early, last) = (0, ONE_BY_ONE as u64 + 100);
+        // Not next to each other, so that each is remembered for itself.
+        for count in 0..last {
+            let number = write(&mut it, count % 500 * 2);
+            if count == 50 {
+                early = number;
+            }
+        }
+        assert!(!it.needs_flush());
+        it.peer_flushed(0, early);
+        it.local_flushed(early);
+        let spans: BTreeSet<u64> = it.local_unflushed().into_iter().map(|(first, _)| first).collect();
+        assert_eq!(spans.len(), 500, "a flush of some of the old ones forgets none");
+        let number = it.number();
+        it.local_flushed(number);
+        assert!(it.local_unflushed().is_empty());
+        it.part(0);
+        assert_eq!(it.legs[0].map.count(), 500);
     }
 
     #[test]

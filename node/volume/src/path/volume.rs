@@ -343,6 +343,17 @@ impl Volume {
         self.gate.accept(hello, duplex, overthrow).await
     }
 
+    /// Serves the stream of a resync beside the one that this primary has; see [`Self::accept`].
+    pub(super) async fn accept_beside(
+        &self,
+        primary: &ServerName,
+        epoch: Epoch,
+        token: &[u8],
+        duplex: Duplex,
+    ) -> StreamEnded {
+        self.gate.accept_beside(primary, epoch, token, duplex).await
+    }
+
     /// Whether the data path's thread answers. Waits for it as long as it takes.
     ///
     /// # Errors

@@ -24,7 +24,9 @@ use tasuki_volume::{
     block::{BlockError, Door, Request},
     path::{
         Dialer, Duplex, Options, Packet, PacketSink, PacketSource, Planted, Reception, StreamEnded, Volume,
-        VolumeEvent, stream,
+        VolumeEvent,
+        frame::{Body, Frame, decode},
+        stream,
     },
 };
 use tokio::{
@@ -55,16 +57,27 @@ pub struct Cable {
     pub held: watch::Sender<bool>,
     pub receptions: Mutex<BTreeMap<ServerName, Arc<Reception>>>,
     pub delivered: AtomicU64,
+    /// Ends streams of resyncs beside others.
+    pub cut_beside: watch::Sender<u64>,
+    /// How many of them were begun.
+    pub besides: AtomicU64,
+    /// A server can be called once only.
+    pub single: AtomicBool,
+    standing: Arc<AtomicU64>,
 }
 
 impl Cable {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             cut: watch::channel(0).0,
             down: AtomicBool::new(false),
             held: watch::channel(false).0,
             receptions: Mutex::default(),
             delivered: AtomicU64::new(0),
+            cut_beside: watch::channel(0).0,
+            besides: AtomicU64::new(0),
+            single: AtomicBool::new(false),
+            standing: Arc::default(),
         })
     }
 
@@ -97,6 +110,10 @@ struct CutSource {
 struct CutSink {
     inner: Box<dyn PacketSink>,
     cut: watch::Receiver<u64>,
+    /// Until the first frame has said which stream it is.
+    new: bool,
+    beside: Option<watch::Receiver<u64>>,
+    cable: Arc<Cable>,
 }
 
 #[async_trait]
@@ -123,6 +140,15 @@ impl PacketSource for CutSource {
 #[async_trait]
 impl PacketSink for CutSink {
     async fn send(&mut self, packets: &mut Vec<Packet>) -> Result<(), StreamEnded> {
+        if std::mem::take(&mut self.new)
+            && let Some(Ok(Frame { body: Body::Beside { .. }, .. })) = packets.first().cloned().map(decode)
+        {
+            self.cable.besides.fetch_add(1, Ordering::SeqCst);
+            self.beside = Some(self.cable.cut_beside.subscribe());
+        }
+        if self.beside.as_ref().is_some_and(|cut| cut.has_changed().unwrap_or(true)) {
+            return Err(StreamEnded("the cable beside was cut".to_owned()));
+        }
         tokio::select! {
             biased;
             _ = self.cut.changed() => Err(StreamEnded("the cable was cut".to_owned())),
@@ -137,7 +163,13 @@ impl Wire {
         cut.mark_unchanged();
         let held = self.0.held.subscribe();
         Duplex {
-            sink: Box::new(CutSink { inner: end.sink, cut: cut.clone() }),
+            sink: Box::new(CutSink {
+                inner: end.sink,
+                cut: cut.clone(),
+                new: true,
+                beside: None,
+                cable: self.0.clone(),
+            }),
             source: Box::new(CutSource {
                 inner: end.source,
                 arrived: None,
@@ -160,9 +192,17 @@ impl Dialer for Wire {
         let Some(reception) = reception.filter(|_| !self.0.down.load(Ordering::SeqCst)) else {
             return Err(StreamEnded("nobody answers".to_owned()));
         };
+        let standing = self.0.standing.clone();
+        if self.0.single.load(Ordering::SeqCst) && standing.load(Ordering::SeqCst) > 0 {
+            return Err(StreamEnded("it answers one at a time".to_owned()));
+        }
+        standing.fetch_add(1, Ordering::SeqCst);
         let (one, other) = stream::memory(64);
         let (one, other) = (self.end(one), self.end(other));
-        SERVING.spawn(async move { reception.accept(other, None).await });
+        SERVING.spawn(async move {
+            reception.accept(other, None).await;
+            standing.fetch_sub(1, Ordering::SeqCst);
+        });
         Ok(one)
     }
 }

@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use self::words::{Control, INFO, Info, control, parameters};
+use super::apart::apart;
 use crate::block::Door;
 
 /// How long the kernel may take to notice that a server is gone, and to show or hide a node.
@@ -62,7 +63,7 @@ impl UblkDevice {
         // Reads the device's first blocks, so it must not run on the thread that answers.
         let begun = spawn_blocking(move || {
             let command = if recovers { control::END_RECOVERY } else { control::START_DEVICE };
-            order(command, Control { data: u64::from(std::process::id()), ..Control::of(number) }, &mut [])
+            order_apart(command, Control { data: u64::from(std::process::id()), ..Control::of(number) })
         });
         match begun.await.map_err(io::Error::other).and_then(|begun| begun) {
             Ok(()) => Ok(device),
@@ -239,7 +240,7 @@ fn delete(number: u32) -> io::Result<()> {
 }
 
 fn stop(number: u32) -> io::Result<()> {
-    order(control::STOP_DEVICE, Control::of(number), &mut [])
+    order_apart(control::STOP_DEVICE, Control::of(number))
 }
 
 fn remove_left(number: u32, mark: u64) -> io::Result<bool> {
@@ -261,6 +262,11 @@ pub(super) fn remove_recorded(node: &Path, volume: &str) -> io::Result<bool> {
 fn order(command: u32, words: Control, buffer: &mut [u8]) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open("/dev/ublk-control")?;
     ring::control(&file, command, words, buffer)
+}
+
+/// For a command that reads from the device, or writes to it: who answers is this process.
+fn order_apart(command: u32, words: Control) -> io::Result<()> {
+    apart(&[], move || order(command, words, &mut [])).and_then(|done| done)
 }
 
 fn number_of(node: &Path) -> Option<u32> {

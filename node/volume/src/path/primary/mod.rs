@@ -7,14 +7,16 @@
 //! | [`requests`] | reads and writes as an export or a device asks for them |
 //! | [`flight`] | writes under way, and when they may be answered |
 //! | [`flush`] | barriers on both legs |
-//! | [`session`] | one stream to a peer |
+//! | [`session`] | a session with a peer; its two streams are [`lane`]s, and [`beside`] opens the second |
 //! | [`resize`] | a volume of another size, while it is used |
 //! | [`peers`] | calling peers, and how writes treat them |
 //! | [`diskless`] | the own disk fails; going on through a peer |
 
+mod beside;
 mod diskless;
 mod flight;
 mod flush;
+mod lane;
 mod peers;
 mod requests;
 mod resize;
@@ -190,8 +192,14 @@ impl Engine {
     /// Requests may go on: nothing has to be decided first.
     fn is_open(&self) -> bool {
         let peers = self.peers.borrow();
+        let through = match self.through.get() {
+            Through::Own => true,
+            Through::Nowhere => false,
+            // With more than two copies that peer can be lost and put out too.
+            Through::Peer(slot) => peers.get(slot).is_some_and(Peer::in_use),
+        };
         self.primary.get().is_some()
-            && self.through.get() != Through::Nowhere
+            && through
             && peers.iter().all(|peer| peer.mode != PeerMode::Required || peer.in_use())
     }
 

@@ -30,7 +30,7 @@ use crate::path::{
 
 /// A peer that was reached answers the greeting within this time: it may have to end an older
 /// session and to store the epoch first.
-const GREETING: Duration = Duration::from_secs(10);
+pub const GREETING: Duration = Duration::from_secs(10);
 
 /// Where a peer is waited for without an end, this is told when it has not answered for so long.
 const AWAITED: Duration = Duration::from_secs(10);
@@ -215,7 +215,7 @@ impl Engine {
             () = call.stop.notified() => return,
         };
         match met {
-            Met::In(welcome, duplex) => self.hold(slot, epoch, welcome, duplex, call).await,
+            Met::In(welcome, duplex) => self.hold(slot, epoch, welcome, duplex, (call, at)).await,
             Met::Refused(why) => self.shared.tell(VolumeEvent::PeerRefused { peer, why }),
             Met::Lost(why) => self.shared.tell(VolumeEvent::PeerLost { peer, why: why.0 }),
         }
@@ -257,7 +257,7 @@ impl Engine {
         epoch: Epoch,
         welcome: Welcome,
         mut duplex: Duplex,
-        call: &Call,
+        (call, at): (&Call, &[SocketAddr]),
     ) {
         let peer = self.name_of(slot);
         let session = {
@@ -272,8 +272,9 @@ impl Engine {
         self.shared.tell(VolumeEvent::PeerMet { welcome, differing });
         self.changed();
         let ended = tokio::select! {
-            ended = session.write_out(&mut *duplex.sink) => ended,
-            ended = session.read_in(self, &mut *duplex.source) => ended,
+            ended = session.lane.write_out(&mut *duplex.sink) => ended,
+            ended = session.lane.read_in(&mut *duplex.source, |frame| session.take(self, &session.lane, frame)) => ended,
+            ended = self.keep_beside(&peer, &session, at) => ended,
             () = self.watch(&peer, &session) => StreamEnded("it is not watched any more".to_owned()),
             () = call.stop.notified() => StreamEnded("it was hung up on".to_owned()),
         };

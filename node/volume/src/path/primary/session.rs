@@ -1,68 +1,33 @@
-//! One stream to a peer, from the moment it let this primary in until it ends.
+//! One session with a peer, from the moment it let this primary in until one of its streams ends: writes
+//! and flushes on one, blocks of a resync on another beside it, so that they do not delay the writes.
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
     rc::Rc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use tasuki_core::{config::Compression, ids::Epoch};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::Engine;
+use super::{
+    Engine,
+    lane::{Ask, Item, Lane, Waiter},
+};
 use crate::path::{
     VolumeEvent,
-    frame::{Body, Frame, decode, encode},
-    stream::{Packet, PacketSink, PacketSource, StreamEnded},
+    frame::{Body, Frame},
+    ranges::Held,
+    stream::StreamEnded,
 };
 
-/// So many bytes are given to the stream at once.
-const BATCH: usize = 256 * 1024;
-
-/// What waits for an answer to a frame.
-enum Waiter {
-    Write(u64),
-    Block(oneshot::Sender<()>),
-    Flush(u64, Option<oneshot::Sender<()>>),
-    Question(mpsc::UnboundedSender<Ask>),
-}
-
-/// An answer to a question, or a part of it.
-#[derive(Debug, Default)]
-pub struct Ask {
-    /// Spans of extents.
-    pub spans: Vec<(u64, u64)>,
-    /// Bytes, or checksums.
-    pub data: Bytes,
-    /// Nothing follows.
-    pub end: bool,
-}
-
-/// A flush on its way.
-struct Barrier {
-    /// The frame's number.
-    number: u64,
-    since: Instant,
-    /// The last write that it covers.
-    covers: u64,
-    /// Somebody waits for just this one.
-    done: Option<oneshot::Sender<()>>,
-}
-
-struct Item {
-    body: Body,
-    data: Bytes,
-    waiter: Waiter,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// Writes, flushes, questions.
-    first: VecDeque<Item>,
-    /// Blocks of a resync: sent when nothing else waits.
-    later: VecDeque<Item>,
+/// That a stream is wanted beside the first one.
+pub struct Wish {
+    /// What the peer knows it by.
+    pub token: Bytes,
+    /// Dropped when it stands, or cannot be had.
+    _settled: oneshot::Sender<()>,
 }
 
 /// The session.
@@ -70,14 +35,14 @@ pub struct Session {
     /// Counts sessions with this peer.
     pub id: u64,
     slot: usize,
-    epoch: Epoch,
+    pub epoch: Epoch,
     compression: Compression,
-    queue: RefCell<Queue>,
-    wake: Notify,
-    /// Frames whose doing is awaited, in the order of their numbers.
-    doing: RefCell<VecDeque<(u64, Instant, Waiter)>>,
-    flushing: RefCell<VecDeque<Barrier>>,
-    questions: RefCell<BTreeMap<u64, mpsc::UnboundedSender<Ask>>>,
+    /// Writes, flushes, questions. Blocks too, where nothing stands beside it.
+    pub lane: Lane,
+    /// Blocks of resyncs, once one has begun.
+    beside: RefCell<Option<Rc<Lane>>>,
+    wish: RefCell<Option<Wish>>,
+    wished: Notify,
     used: Cell<bool>,
     over: Cell<bool>,
     asked: Cell<u64>,
@@ -92,11 +57,10 @@ impl Session {
             slot,
             epoch,
             compression,
-            queue: RefCell::default(),
-            wake: Notify::new(),
-            doing: RefCell::default(),
-            flushing: RefCell::default(),
-            questions: RefCell::default(),
+            lane: Lane::new(epoch, compression),
+            beside: RefCell::default(),
+            wish: RefCell::default(),
+            wished: Notify::new(),
             used: Cell::new(false),
             over: Cell::new(false),
             asked: Cell::new(0),
@@ -109,7 +73,7 @@ impl Session {
         self.used.get() && !self.over.get()
     }
 
-    /// The stream has ended.
+    /// A stream has ended.
     pub fn is_over(&self) -> bool {
         self.over.get()
     }
@@ -121,24 +85,29 @@ impl Session {
         self.flushed.set(number);
     }
 
-    /// Writes go there no more.
+    /// Writes go there no more, so that blocks on their way need not keep any from their places. Before
+    /// writes go there again, these are done: see [`Self::fence`].
     pub fn rest(&self) {
         self.used.set(false);
+        self.lane.release();
+        if let Some(beside) = self.beside() {
+            beside.release();
+        }
     }
 
-    /// The stream has ended: nobody waits for it any more.
+    /// A stream has ended: nobody waits for it any more.
     pub fn end(&self) {
         self.over.set(true);
-        *self.queue.borrow_mut() = Queue::default();
-        self.doing.borrow_mut().clear();
-        self.flushing.borrow_mut().clear();
-        self.questions.borrow_mut().clear();
+        self.lane.end();
+        if let Some(beside) = self.beside.take() {
+            beside.end();
+        }
+        self.wish.take();
     }
 
     fn put(&self, body: Body, data: Bytes, waiter: Waiter) {
         if !self.over.get() {
-            self.queue.borrow_mut().first.push_back(Item { body, data, waiter });
-            self.wake.notify_one();
+            self.lane.put(Item { body, data, waiter });
         }
     }
 
@@ -168,116 +137,105 @@ impl Session {
         self.flushed.get() >= number
     }
 
-    /// A block of a resync; `None` when the stream ended first.
-    pub async fn block(&self, body: Body, data: Bytes) -> Option<()> {
+    /// The stream beside, if it stands.
+    fn beside(&self) -> Option<Rc<Lane>> {
+        self.beside.borrow().clone()
+    }
+
+    /// A stream beside is wanted; returns when it stands, or cannot be had. Then blocks go behind the
+    /// writes on the first one.
+    pub async fn open_beside(&self, token: Bytes) {
+        if token.is_empty() || self.over.get() || self.beside().is_some() {
+            return;
+        }
+        let (settled, wait) = oneshot::channel();
+        self.wish.replace(Some(Wish { token, _settled: settled }));
+        self.wished.notify_one();
+        let _it_stands_or_not = wait.await;
+    }
+
+    /// Waits until a stream beside is wanted.
+    pub async fn wished(&self) -> Wish {
+        loop {
+            if let Some(wish) = self.wish.take() {
+                return wish;
+            }
+            self.wished.notified().await;
+        }
+    }
+
+    /// It stands: blocks go there from here on, until it ends, and the session with it.
+    pub fn begin_beside(&self) -> Rc<Lane> {
+        let lane = Rc::new(Lane::new(self.epoch, self.compression));
+        self.beside.replace(Some(lane.clone()));
+        lane
+    }
+
+    /// A block of a resync, with what it holds; `None` when a stream ended first.
+    pub async fn block(&self, body: Body, data: Bytes, held: Option<Rc<Held>>) -> Option<()> {
         if self.over.get() {
             return None;
         }
         let (done, wait) = oneshot::channel();
-        self.queue.borrow_mut().later.push_back(Item { body, data, waiter: Waiter::Block(done) });
-        self.wake.notify_one();
+        let item = Item { body, data, waiter: Waiter::Block(done, held) };
+        match self.beside() {
+            Some(beside) => beside.put(item),
+            None => self.lane.put_later(item),
+        }
         wait.await.ok()
     }
 
-    /// Blocks that are not on their way yet are not sent: their resync was stopped, and nobody keeps
-    /// newer writes from their places any more (R30).
+    /// Blocks that are not on their way yet are not sent: their resync was stopped.
     pub fn forget_blocks(&self) {
-        self.queue.borrow_mut().later.clear();
+        self.lane.forget_later();
+        if let Some(beside) = self.beside() {
+            beside.forget();
+        }
+    }
+
+    /// Blocks of an earlier resync that are on their way have arrived: newer writes to their places can
+    /// follow on the other stream (R30). `None` when a stream ended first.
+    pub async fn fence(&self) -> Option<()> {
+        if self.beside().is_some() {
+            let nothing = Body::Sums { offset: 0, length: 0, chunk: 1 };
+            self.ask_beside(nothing, Bytes::new()).await?;
+        }
+        Some(())
     }
 
     /// A question; `None` when the stream ended first.
     pub async fn ask(&self, body: Body, data: Bytes) -> Option<Ask> {
-        let (part, mut parts) = mpsc::unbounded_channel();
+        let (part, parts) = mpsc::unbounded_channel();
         self.put(body, data, Waiter::Question(part));
-        let mut whole = Ask::default();
-        loop {
-            let part: Ask = parts.recv().await?;
-            whole.spans.extend(part.spans);
-            if part.end {
-                whole.data = part.data;
-                return Some(whole);
+        whole(parts).await
+    }
+
+    /// The same of a resync, which does not delay writes.
+    pub async fn ask_beside(&self, body: Body, data: Bytes) -> Option<Ask> {
+        match self.beside().filter(|_| !self.over.get()) {
+            Some(beside) => {
+                let (part, parts) = mpsc::unbounded_channel();
+                beside.put(Item { body, data, waiter: Waiter::Question(part) });
+                drop(beside);
+                whole(parts).await
             }
+            None => self.ask(body, data).await,
         }
     }
 
     /// How long the peer has owed an answer.
     pub fn owes(&self) -> Duration {
-        let oldest = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| since.elapsed());
-        let doing = oldest(self.doing.borrow().front().map(|(_, since, _)| *since));
-        doing.max(oldest(self.flushing.borrow().front().map(|it| it.since)))
+        let beside = self.beside().map_or(Duration::ZERO, |beside| beside.owes());
+        self.lane.owes().max(beside)
     }
 
-    /// Sends what is queued, until the stream ends.
-    pub async fn write_out(&self, sink: &mut dyn PacketSink) -> StreamEnded {
-        let mut packets = Vec::new();
-        let mut number = 1; // the first was the greeting
-        loop {
-            let mut bytes = 0;
-            while bytes < BATCH
-                && let Some(item) = self.next(bytes == 0)
-            {
-                number += 1;
-                bytes += 64 + item.data.len();
-                packets.push(self.pack(number, item));
-            }
-            if packets.is_empty() {
-                self.wake.notified().await;
-            } else if let Err(ended) = sink.send(&mut packets).await {
-                return ended;
-            }
-        }
-    }
-
-    fn next(&self, also_later: bool) -> Option<Item> {
-        let mut queue = self.queue.borrow_mut();
-        queue.first.pop_front().or_else(|| if also_later { queue.later.pop_front() } else { None })
-    }
-
-    fn pack(&self, number: u64, item: Item) -> Packet {
-        let now = Instant::now();
-        match item.waiter {
-            waiter @ (Waiter::Write(_) | Waiter::Block(_)) => {
-                self.doing.borrow_mut().push_back((number, now, waiter));
-            }
-            Waiter::Flush(covers, done) => {
-                self.flushing.borrow_mut().push_back(Barrier { number, since: now, covers, done });
-            }
-            Waiter::Question(to) => {
-                self.questions.borrow_mut().insert(number, to);
-            }
-        }
-        let frame = Frame { epoch: self.epoch, number, body: item.body, data: item.data };
-        encode(frame, self.compression)
-    }
-
-    /// Takes answers, until the stream ends.
-    pub async fn read_in(&self, engine: &Engine, source: &mut dyn PacketSource) -> StreamEnded {
-        let mut number = 1; // the first was the welcome
-        loop {
-            let packet = match source.next().await {
-                Ok(packet) => packet,
-                Err(ended) => return ended,
-            };
-            number += 1;
-            let frame = match decode(packet) {
-                Ok(frame) if frame.number == number && frame.epoch == self.epoch => frame,
-                Ok(frame) => {
-                    return StreamEnded(format!("frame {} came where {number} was due", frame.number));
-                }
-                Err(why) => return StreamEnded(why.to_string()),
-            };
-            if let Err(ended) = self.take(engine, frame) {
-                return ended;
-            }
-        }
-    }
-
-    fn take(&self, engine: &Engine, frame: Frame) -> Result<(), StreamEnded> {
+    /// What the peer says on a stream.
+    pub fn take(&self, engine: &Engine, lane: &Lane, frame: Frame) -> Result<(), StreamEnded> {
         match frame.body {
-            Body::Done { through } => self.done(engine, through),
-            Body::Flushed { through } => self.has_flushed_frames(engine, through),
-            Body::Extents { of, spans } => self.answer(of, Ask { spans, ..Ask::default() }),
-            Body::Answer { of } => self.answer(of, Ask { data: frame.data, end: true, spans: Vec::new() }),
+            Body::Done { through } => self.done(engine, lane, through),
+            Body::Flushed { through } => self.has_flushed_frames(engine, lane, through),
+            Body::Extents { of, spans } => lane.answer(of, Ask { spans, ..Ask::default() }),
+            Body::Answer { of } => lane.answer(of, Ask { data: frame.data, end: true, spans: Vec::new() }),
             Body::Failed(why) => {
                 let peer = engine.name_of(self.slot);
                 engine.shared.tell(VolumeEvent::PeerDiskFailed { peer, why: why.clone() });
@@ -288,46 +246,42 @@ impl Session {
         Ok(())
     }
 
-    fn done(&self, engine: &Engine, through: u64) {
-        loop {
-            let waiter = {
-                let mut doing = self.doing.borrow_mut();
-                if doing.front().is_none_or(|(number, ..)| *number > through) {
-                    return;
-                }
-                doing.pop_front()
-            };
+    fn done(&self, engine: &Engine, lane: &Lane, through: u64) {
+        while let Some(waiter) = lane.done(through) {
             match waiter {
-                Some((_, _, Waiter::Write(number))) => engine.peer_leg(number, self.slot, self.id),
-                Some((_, _, Waiter::Block(done))) => {
+                Waiter::Write(number) => engine.peer_leg(number, self.slot, self.id),
+                Waiter::Block(done, held) => {
+                    drop(held);
                     let _the_resync_was_stopped = done.send(());
                 }
-                _ => {}
+                Waiter::Flush(..) | Waiter::Question(_) => {}
             }
         }
     }
 
-    fn has_flushed_frames(&self, engine: &Engine, through: u64) {
-        let mut flushing = self.flushing.borrow_mut();
-        let count = flushing.iter().take_while(|it| it.number <= through).count();
-        for barrier in flushing.drain(..count) {
+    fn has_flushed_frames(&self, engine: &Engine, lane: &Lane, through: u64) {
+        for barrier in lane.flushed(through) {
             self.flushed.set(self.flushed.get().max(barrier.covers));
             if let Some(done) = barrier.done {
                 let _the_resync_was_stopped = done.send(());
             }
         }
-        drop(flushing);
         if self.is_used() {
             engine.copy.journal().peer_flushed(self.slot, self.flushed.get());
         }
         engine.look_again();
     }
+}
 
-    fn answer(&self, of: u64, part: Ask) {
-        let mut questions = self.questions.borrow_mut();
-        let to = if part.end { questions.remove(&of) } else { questions.get(&of).cloned() };
-        if let Some(to) = to {
-            let _who_asked_is_gone = to.send(part);
+/// All parts of an answer.
+async fn whole(mut parts: mpsc::UnboundedReceiver<Ask>) -> Option<Ask> {
+    let mut whole = Ask::default();
+    loop {
+        let part = parts.recv().await?;
+        whole.spans.extend(part.spans);
+        if part.end {
+            whole.data = part.data;
+            return Some(whole);
         }
     }
 }
@@ -335,18 +289,46 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::ranges::Ranges;
     use futures::FutureExt;
 
     #[test]
     fn r30_blocks_of_a_resync_that_was_stopped_do_not_follow_newer_writes() {
         let session = Session::new(1, 0, Epoch(1), Compression::None);
-        let block = || session.block(Body::SyncBlock { offset: 0 }, Bytes::new()).now_or_never();
+        let block = || session.block(Body::SyncBlock { offset: 0 }, Bytes::new(), None).now_or_never();
         assert!(block().is_none(), "it waits, and whoever asked has gone");
-        assert!(session.next(true).is_some(), "it would be sent all the same");
+        assert!(session.lane.next(true).is_some(), "it would be sent all the same");
         assert!(block().is_none());
         session.forget_blocks();
         session.write(Body::Write { offset: 0, record: false }, Bytes::new(), 1);
-        assert!(matches!(session.next(true), Some(Item { waiter: Waiter::Write(1), .. })));
-        assert!(session.next(true).is_none());
+        assert!(matches!(session.lane.next(true), Some(Item { waiter: Waiter::Write(1), .. })));
+        assert!(session.lane.next(true).is_none());
+    }
+
+    #[test]
+    fn r30_a_block_on_its_way_holds_its_place_until_it_is_done_or_writes_do_not_go_there() {
+        let (session, ranges) = (Session::new(1, 0, Epoch(1), Compression::None), Ranges::default());
+        let beside = session.begin_beside();
+        let send = |number| {
+            let held = ranges.try_hold(0, 4096).map(Rc::new);
+            assert!(held.is_some());
+            let body = Body::SyncBlock { offset: 0 };
+            let stopped = session.block(body, Bytes::new(), held).now_or_never();
+            assert!(stopped.is_none(), "whoever asked has gone");
+            if let Some(item) = beside.next(true) {
+                beside.pack(number, item);
+            }
+            session.forget_blocks();
+            assert!(ranges.try_hold(0, 4096).is_none(), "it is on its way");
+        };
+        send(2);
+        drop(beside.done(2));
+        send(3);
+        session.rest();
+        assert!(ranges.try_hold(0, 4096).is_some());
+        send(4);
+        session.end();
+        assert!(ranges.try_hold(0, 4096).is_some());
+        assert!(session.lane.next(true).is_none(), "nothing of it went to the first stream");
     }
 }

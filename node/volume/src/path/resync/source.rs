@@ -18,6 +18,7 @@ use crate::path::{
     lacking::lacking,
     options::lacks,
     primary::{Engine, Session},
+    ranges::Held,
     secondary::saved,
     work::work,
 };
@@ -143,6 +144,9 @@ impl Engine {
                 }
             }
         }
+        // What an earlier resync had on its way when it was stopped has arrived before newer writes go there.
+        session.fence().await.ok_or(Stopped::Stream)?;
+        session.open_beside(begin.data).await;
         // The target counts as half written by now: writes may go there too.
         self.use_session(slot, session);
         let geometry = self.copy.geometry();
@@ -280,13 +284,13 @@ impl Engine {
     ) -> Result<(u64, u64), Stopped> {
         let geometry = self.copy.geometry();
         let (start, stop) = (first * geometry.extent, (end * geometry.extent).min(geometry.size));
-        let held = self.ranges.hold(start, stop).await;
+        let held = Rc::new(self.ranges.hold(start, stop).await);
         let held = (!lacks!(self.shared.options, R30NoExclusion)).then_some(held);
         let mut sent = 0;
         let mut at = start;
         while at < stop {
             let length = (stop - at).min(RUN);
-            sent += self.copy_part(session, worth, at, length).await?;
+            sent += self.copy_part(session, worth, at, length, held.as_ref()).await?;
             at += length;
         }
         drop(held);
@@ -301,10 +305,11 @@ impl Engine {
         worth: &Worth,
         offset: u64,
         length: u64,
+        held: Option<&Rc<Held>>,
     ) -> Result<u64, Stopped> {
         let length32 = u32::try_from(length).unwrap_or(u32::MAX);
         let bytes = self.copy.read(offset, length32).await?;
-        let send = async |body, data| session.block(body, data).await.ok_or(Stopped::Stream);
+        let send = async |body, data| session.block(body, data, held.cloned()).await.ok_or(Stopped::Stream);
         if sums::is_zero(&bytes) {
             send(Body::SyncZero { offset, length }, Bytes::new()).await?;
             return Ok(0);
@@ -315,7 +320,7 @@ impl Engine {
         }
         let asked = Body::Sums { offset, length: length32, chunk: CHUNK };
         let own = sums::of(bytes.clone(), CHUNK);
-        let (own, theirs) = tokio::join!(own, session.ask(asked, Bytes::new()));
+        let (own, theirs) = tokio::join!(own, session.ask_beside(asked, Bytes::new()));
         let own = own.map_err(DiskError::from)?;
         let theirs = theirs.ok_or(Stopped::Stream)?.data;
         worth.learn(own == theirs);

@@ -6,14 +6,11 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tasuki_core::{
     ids::{Epoch, ServerName},
-    mirror::{
-        DiskState,
-        handshake::{Hello, Welcome},
-    },
+    mirror::DiskState,
 };
 use tokio::sync::{Notify, mpsc};
 
-use super::{Gate, saved};
+use super::{Gate, beside::Beside, saved};
 use crate::path::{
     copy::{Change, Copy, DiskError, NotEntered},
     events::VolumeEvent,
@@ -68,7 +65,8 @@ struct Session<'a> {
     gate: &'a Gate,
     primary: ServerName,
     epoch: Epoch,
-    size: u64,
+    /// The door for a stream beside this one; none for that stream itself.
+    beside: Option<&'a Beside>,
     sink: Box<dyn PacketSink>,
     packets: Vec<Packet>,
     /// The last number sent, and the last that came.
@@ -83,11 +81,13 @@ struct Session<'a> {
 }
 
 impl Gate {
-    /// Serves a primary until its stream ends, or it is ended.
+    /// Serves a primary until its stream ends, or it is ended. It is told `first`, and may open a stream
+    /// beside this one where there is a door for it.
     pub(super) async fn serve(
         &self,
-        hello: &Hello,
-        welcome: Welcome,
+        primary: &ServerName,
+        epoch: Epoch,
+        (first, beside): (Body, Option<&Beside>),
         duplex: Duplex,
         stop: &Notify,
     ) -> StreamEnded {
@@ -95,9 +95,9 @@ impl Gate {
         let (jobs, mut done) = mpsc::unbounded_channel();
         let mut session = Session {
             gate: self,
-            primary: hello.primary.clone(),
-            epoch: hello.epoch,
-            size: hello.geometry.size,
+            primary: primary.clone(),
+            epoch,
+            beside,
             sink,
             packets: Vec::new(),
             sent: 0,
@@ -108,7 +108,7 @@ impl Gate {
             flushing: false,
             jobs,
         };
-        session.say(Body::Welcome(welcome), Bytes::new());
+        session.say(first, Bytes::new());
         let ending = loop {
             // A primary that stands still takes no answers: a newer one must not wait for it.
             let sent = tokio::select! {
@@ -208,6 +208,11 @@ impl Session<'_> {
             return Err(StreamEnded(format!("epoch {} is over", frame.epoch)).into());
         }
         let number = frame.number;
+        let of_resync =
+            matches!(frame.body, Body::SyncBlock { .. } | Body::SyncZero { .. } | Body::Sums { .. });
+        if self.beside.is_none() && !of_resync {
+            return Err(StreamEnded(format!("{:?} came beside the writes", frame.body)).into());
+        }
         match frame.body {
             Body::Write { offset, record } => {
                 self.change(number, offset, Change::Bytes(frame.data), record).await?;
@@ -215,7 +220,8 @@ impl Session<'_> {
             }
             Body::SyncBlock { offset } => {
                 self.change(number, offset, Change::Bytes(frame.data), false).await?;
-                return Ok(ControlFlow::Continue(()));
+                let long = self.beside.is_none();
+                return Ok(if long { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
             }
             Body::Trim { offset, length, record } => {
                 self.change(number, offset, Change::Trim(length), record).await?;
@@ -269,7 +275,6 @@ impl Session<'_> {
             }
             Body::Resize(geometry) => {
                 self.copy().resize(geometry).await?;
-                self.size = geometry.size;
                 self.say(Body::Answer { of: number }, Bytes::new());
             }
             other => return Err(StreamEnded(format!("a primary does not say {other:?}")).into()),
@@ -279,7 +284,7 @@ impl Session<'_> {
 
     fn inside(&self, offset: u64, length: u64) -> Result<(), StreamEnded> {
         match offset.checked_add(length) {
-            Some(end) if end <= self.size => Ok(()),
+            Some(end) if end <= self.copy().geometry().size => Ok(()),
             _ => Err(StreamEnded(format!("{length} bytes at {offset} are outside the volume"))),
         }
     }
@@ -289,9 +294,13 @@ impl Session<'_> {
         let recorded = record && !lacks!(self.gate.shared.options, R27NoRecord);
         let entered = if recorded { Some(self.enter(offset, change.length()).await?) } else { None };
         let result = match &change {
-            // In the order of the frames, to the page cache.
-            Change::Bytes(_) => self.copy().change_now(offset, &change),
-            Change::Trim(_) | Change::Zero { .. } => self.copy().change(offset, change).await,
+            // In the order of the frames, to the page cache; long blocks beside writes do not stop those.
+            Change::Bytes(_) if self.beside.is_some() || Copy::is_inline(&change) => {
+                self.copy().change_now(offset, &change)
+            }
+            Change::Bytes(_) | Change::Trim(_) | Change::Zero { .. } => {
+                self.copy().change(offset, change).await
+            }
         };
         if let Some((number, regions)) = entered {
             let mut journal = self.copy().journal();
@@ -367,7 +376,9 @@ impl Session<'_> {
                 self.say(Body::Extents { of: number, spans: part.to_vec() }, Bytes::new());
             }
         }
-        self.say(Body::Answer { of: number }, Bytes::new());
+        // What it sends can come beside the writes of who knows this.
+        let token = self.beside.map(Beside::token).unwrap_or_default();
+        self.say(Body::Answer { of: number }, token);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! and it is on the disk before the answer goes out; the stream of an older one has ended by then, and
 //! what it had sent is finished or dropped (R31).
 
+mod beside;
 mod frames;
 pub mod saved;
 
@@ -31,6 +32,7 @@ use tokio::{
     time::timeout,
 };
 
+use self::beside::Beside;
 use super::{
     Volume,
     copy::{Copy, DiskError},
@@ -71,17 +73,25 @@ impl Reception {
         };
         let (hello, epoch) = match decode(first) {
             Ok(Frame { body: Body::Hello(hello), number: 1, epoch, .. }) => (hello, epoch),
+            Ok(Frame { body: Body::Beside { volume, primary, token }, number: 1, epoch, .. }) => {
+                if caller.is_some_and(|caller| caller != primary) {
+                    return StreamEnded("it is not who it says it is".to_owned());
+                }
+                let Some(volume) = self.volume(&volume) else {
+                    return StreamEnded("the volume is not open here".to_owned());
+                };
+                // Like the session that it belongs to: see below.
+                let serving =
+                    tokio::spawn(async move { volume.accept_beside(&primary, epoch, &token, duplex).await });
+                return serving.await.unwrap_or_else(|why| StreamEnded(why.to_string()));
+            }
             Ok(_) => return StreamEnded("its first frame is no greeting".to_owned()),
             Err(why) => return StreamEnded(why.to_string()),
         };
         if hello.epoch != epoch || caller.is_some_and(|caller| caller != hello.primary) {
             return StreamEnded("it is not who it says it is".to_owned());
         }
-        let volume = {
-            let volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
-            volumes.get(&hello.volume).and_then(Weak::upgrade)
-        };
-        match volume {
+        match self.volume(&hello.volume) {
             // In a task of its own: what a primary has sent is finished or dropped in order, also when
             // whoever carries the stream goes away in the middle (R31).
             Some(volume) => {
@@ -93,6 +103,13 @@ impl Reception {
                 refuse(&mut duplex, epoch, why).await
             }
         }
+    }
+}
+
+impl Reception {
+    fn volume(&self, name: &VolumeName) -> Option<Arc<Volume>> {
+        let volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        volumes.get(name).and_then(Weak::upgrade)
     }
 }
 
@@ -118,7 +135,9 @@ pub struct Gate {
 
 /// A primary that was let in.
 struct Guest {
+    primary: ServerName,
     epoch: Epoch,
+    beside: Arc<Beside>,
     stop: Arc<Notify>,
     ended: oneshot::Receiver<()>,
 }
@@ -204,7 +223,8 @@ impl Gate {
             return refuse(&mut duplex, epoch, Unwelcome::NoDisk(why.why)).await;
         }
         let (stop, (tell_end, ended)) = (Arc::new(Notify::new()), oneshot::channel());
-        *current = Some(Guest { epoch, stop: stop.clone(), ended });
+        let (primary, beside) = (hello.primary.clone(), Arc::new(Beside::default()));
+        *current = Some(Guest { primary, epoch, beside: beside.clone(), stop: stop.clone(), ended });
         drop(current);
         let welcome = Welcome {
             server: self.copy.server.clone(),
@@ -213,9 +233,34 @@ impl Gate {
         };
         self.shared.status().source = Some((hello.primary.clone(), false));
         self.shared.tell(VolumeEvent::Primary { server: Some(hello.primary.clone()), epoch });
-        let ended = self.serve(&hello, welcome, duplex, &stop).await;
+        let first = Body::Welcome(welcome);
+        let ended = self.serve(&hello.primary, epoch, (first, Some(&*beside)), duplex, &stop).await;
+        beside.end().await;
         self.shared.status().source = None;
         self.shared.tell(VolumeEvent::Primary { server: None, epoch });
+        drop(tell_end);
+        ended
+    }
+
+    /// A stream beside that of the primary which is let in; it is known by what that one was told. The
+    /// end of either ends both.
+    pub async fn accept_beside(
+        &self,
+        primary: &ServerName,
+        epoch: Epoch,
+        token: &[u8],
+        duplex: Duplex,
+    ) -> StreamEnded {
+        let found = {
+            let current = self.current.lock().await;
+            let guest = current.as_ref().filter(|guest| guest.epoch == epoch && guest.primary == *primary);
+            guest.and_then(|guest| guest.beside.begin(token).map(|stands| (guest.stop.clone(), stands)))
+        };
+        let Some((first, (stop, tell_end))) = found else {
+            return StreamEnded("there is no stream that it belongs to".to_owned());
+        };
+        let ended = self.serve(primary, epoch, (Body::Answer { of: 1 }, None), duplex, &stop).await;
+        first.notify_one();
         drop(tell_end);
         ended
     }
