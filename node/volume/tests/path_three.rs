@@ -150,6 +150,7 @@ fn one_of_two_peers_is_lost_and_only_what_it_missed_is_copied_to_it() {
         three.cable(2).cut();
         three.says(0, seen, |event| is_lost(event, three.name(2))).await;
         let mut waits = begin_write(&door, EXTENT, block(2)).await;
+        volume.answers().await.unwrap();
         assert!(volume.view().frozen && waits.try_recv().is_err(), "it is not put out yet");
         volume.set_peer(three.name(2), PeerMode::Absent).await;
         waits.await.unwrap().unwrap();
