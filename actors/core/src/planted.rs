@@ -25,8 +25,10 @@ pub enum Planted {
     Unhealthy,
     /// R8: a server that is behind is granted leases.
     Behind,
-    /// R9: takeover waits for the lease only, without budget and margin.
+    /// R9: takeover does not wait for what two clocks may drift apart.
     NoMargin,
+    /// R9: takeover does not wait for the guard's budget.
+    NoBudget,
     /// R11: a leader believes itself.
     SelfMadeLeader,
     /// R12: what a decision read may have changed.
@@ -53,7 +55,7 @@ pub enum Planted {
 
 /// What is taken out at once, under its name on the command line. Where two rules stand in for each
 /// other, taking out one of them harms nothing; both together do.
-pub const ALL: [(&str, &[Planted]); 24] = [
+pub const ALL: [(&str, &[Planted]); 26] = [
     ("R1", &[Planted::LeaseFromGrant]),
     ("R2", &[Planted::EmptyTable]),
     ("R3", &[Planted::OldDecisions]),
@@ -65,7 +67,9 @@ pub const ALL: [(&str, &[Planted]); 24] = [
     ("R7", &[Planted::EarlyFarewell]),
     ("R8", &[Planted::Unhealthy, Planted::Behind]),
     ("R8-behind", &[Planted::Behind]),
-    ("R9", &[Planted::NoMargin]),
+    ("R9", &[Planted::NoBudget, Planted::NoMargin]),
+    ("R9-budget", &[Planted::NoBudget]),
+    ("R9-margin", &[Planted::NoMargin]),
     ("R11", &[Planted::SelfMadeLeader]),
     ("R12", &[Planted::StaleReads]),
     ("R13", &[Planted::WishIsRelease]),

@@ -42,8 +42,8 @@ const fn of(
 
 /// All of them. What is stated is about four times what was seen: any change of what nodes say to each
 /// other makes other runs of the same seeds.
-pub const BITES: [Bite; 28] = [
-    of("R1", 3, "none", "deposed", 1, Some(120)),
+pub const BITES: [Bite; 30] = [
+    of("R1", 3, "none", "unanswered", 1, Some(8)),
     of("R2", 3, "none", "mixed", 1, Some(10)),
     of("R3", 3, "none", "deposed", 1, Some(12)),
     of("R4", 3, "none", "judged", 1, Some(6)),
@@ -55,9 +55,11 @@ pub const BITES: [Bite; 28] = [
     of("R8", 3, "none", "behind", 1, Some(6)),
     of("R8-behind", 3, "none", "behind", 1, None),
     of("R8-behind+R4-barrier", 3, "none", "behind", 1, Some(12)),
-    of("R9", 3, "none", "mixed", 1, Some(60)),
+    of("R9", 3, "none", "clocks", 1, Some(4)),
+    of("R9-budget", 3, "none", "clocks", 1, Some(8)),
+    of("R9-margin", 3, "none", "clocks", 1, Some(8)),
     of("R10", 3, "none", "mixed", 1, Some(4)),
-    of("R11", 3, "none", "mixed", 1, Some(28)),
+    of("R11", 3, "none", "unanswered", 1, Some(8)),
     of("R12", 3, "none", "moves", 1, Some(4)),
     of("R13", 3, "none", "moves", 1, Some(8)),
     of("R13-epoch", 3, "none", "late", 1, Some(12)),
@@ -70,5 +72,5 @@ pub const BITES: [Bite; 28] = [
     of("R19", 2, "fence", "fences", 1, Some(4)),
     of("R23", 3, "none", "forgets", 1, Some(6)),
     of("R24", 2, "files", "record", 1, Some(4)),
-    of("R38", 3, "none", "mixed", 1, Some(24)),
+    of("R38", 3, "none", "clocks", 1, Some(8)),
 ];

@@ -47,6 +47,8 @@ pub struct Driver {
     pub newest: Arc<Registry>,
     /// Machines whose node starts with what the tests planted there.
     pub founder: usize,
+    /// The machine that no client talks to for now.
+    pub quiet: Option<usize>,
 }
 
 impl Driver {
@@ -90,6 +92,7 @@ impl Driver {
             number: 0,
             newest: Arc::default(),
             founder: 0,
+            quiet: None,
         }
     }
 

@@ -172,7 +172,8 @@ impl State {
                 let idle = self.machines[at].running.is_empty();
                 let most = if idle { 1 } else { u64::try_from(left.as_millis()).unwrap_or(1).max(1) };
                 let slow = if self.slow_guards { 20 } else { 1 };
-                let takes = Duration::from_millis(self.dice.between(1, most) * slow);
+                let least = if self.machines[at].whole_budget { most } else { 1 };
+                let takes = Duration::from_millis(self.dice.between(least, most) * slow);
                 if let Some(guard) = &mut self.machines[at].guard {
                     guard.busy = Some(Busy { until: now + takes, why });
                 }

@@ -91,6 +91,8 @@ pub struct MachineState {
     pub restored: bool,
     /// Since when the group actors of its node do not answer, in true time.
     pub groups_hang: Option<u64>,
+    /// What runs needs the guard's whole budget to be stopped.
+    pub whole_budget: bool,
 }
 
 impl MachineState {
@@ -119,6 +121,7 @@ impl MachineState {
             joining: 0,
             restored: false,
             groups_hang: None,
+            whole_budget: false,
         }
     }
 

@@ -9,8 +9,12 @@ use super::{dice::Dice, scripts};
 pub enum Profile {
     /// Single faults of all kinds.
     Mixed,
-    /// Leaders that are cut off before they hold a lease (R3), or whom nobody answers (R1).
+    /// Leaders that are cut off before they hold a lease (R3).
     Deposed,
+    /// Leaders whom nobody answers (R1, R11).
+    Unanswered,
+    /// Clocks that run as far apart as they may, and some that stand still (R9, R38).
+    Clocks,
     /// Servers that are heard again just when they are judged (R4).
     Judged,
     /// Machines that boot again before anybody misses them (R5).
@@ -40,9 +44,11 @@ pub enum Profile {
 }
 
 /// All of them, with their names on the command line.
-pub const PROFILES: [(&str, Profile); 15] = [
+pub const PROFILES: [(&str, Profile); 17] = [
     ("mixed", Profile::Mixed),
     ("deposed", Profile::Deposed),
+    ("unanswered", Profile::Unanswered),
+    ("clocks", Profile::Clocks),
     ("judged", Profile::Judged),
     ("restarts", Profile::Restarts),
     ("farewells", Profile::Farewells),
@@ -75,6 +81,6 @@ impl Profile {
     /// undisturbed, and what the unsafe echo does not promise.
     #[must_use]
     pub fn has_others(self) -> bool {
-        !matches!(self, Self::Late | Self::Pulls | Self::Restored)
+        !matches!(self, Self::Unanswered | Self::Clocks | Self::Late | Self::Pulls | Self::Restored)
     }
 }

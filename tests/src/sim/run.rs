@@ -265,6 +265,7 @@ fn joins(driver: &mut Driver, server: &ServerName) -> bool {
 /// Everything is in order again, and an operator wants everything to run.
 fn heal(driver: &mut Driver) {
     driver.forget_deeds();
+    driver.quiet = None;
     {
         let mut state = driver.world.state();
         state.say("HEALED: no faults from here on");
@@ -275,6 +276,7 @@ fn heal(driver: &mut Driver) {
             machine.rate = 0;
             (machine.fail_starts, machine.fail_stops, machine.no_echo) = (0, 0, false);
             machine.agent_pace = 40;
+            machine.whole_budget = false;
         }
         state.happened(0, What::Healed);
     }
@@ -403,7 +405,7 @@ fn hot(state: &Registry) -> Vec<Key> {
 }
 
 fn operation(driver: &mut Driver, at: usize, kind: Kind, named: Option<(Key, u64)>) {
-    let Some(node) = driver.node(at) else { return };
+    let Some(node) = driver.node(at).filter(|_| driver.quiet != Some(at)) else { return };
     let world = driver.world.clone();
     let id = next_operation();
     if let Some(host) = &driver.hosts[at] {

@@ -4,6 +4,7 @@
 //! A script looks at what the simulation knows, but does only what could happen to real machines.
 
 mod halves;
+mod leases;
 pub(super) mod stores;
 
 use std::collections::BTreeSet;
@@ -34,7 +35,9 @@ type Script = fn(&mut Driver, &mut Dice) -> u64;
 fn of(profile: Profile) -> &'static [Script] {
     match profile {
         Profile::Mixed => &[],
-        Profile::Deposed => &[deposed, unanswered],
+        Profile::Deposed => &[deposed],
+        Profile::Unanswered => &[leases::unanswered],
+        Profile::Clocks => &[leases::drift, leases::jump],
         Profile::Judged => &[judged],
         Profile::Restarts => &[restart],
         Profile::Farewells => &[farewell],
@@ -179,18 +182,6 @@ fn deposed(driver: &mut Driver, dice: &mut Dice) -> u64 {
     );
     driver.later(1200 + cut, move |driver| mend(driver, &mended));
     3500 + cut + dice.between(500, 1500)
-}
-
-/// R1: datagrams pass and no call does, as where something between forgets connections: whoever leads is
-/// heard, and answered by nobody.
-fn unanswered(driver: &mut Driver, dice: &mut Dice) -> u64 {
-    let Some(leads) = leader(driver) else { return 200 };
-    let millis = dice.between(2500, 4500);
-    say(driver, &format!("no call passes from or to {} for {millis} ms", name(driver, leads)));
-    let cables = alone(leads, driver);
-    set(driver, &cables, |quality| quality.stuck = (8000, 8000));
-    driver.later(millis, move |driver| mend(driver, &cables));
-    millis + dice.between(1500, 3000)
 }
 
 /// R4: a server that has just started is not heard for a whole takeover wait; it is, just when the
@@ -460,7 +451,9 @@ pub fn fits(profile: Profile, servers: usize, tie_break: &TieBreak) -> bool {
         Profile::Claims | Profile::Record => servers == 2 && record,
         Profile::Fences => servers == 2 && *tie_break == TieBreak::Fence,
         Profile::Pulls => servers == 2 && matches!(tie_break, TieBreak::UnsafePing { .. }),
-        Profile::Deposed | Profile::Judged | Profile::Late => servers > 2,
+        Profile::Deposed | Profile::Unanswered | Profile::Clocks | Profile::Judged | Profile::Late => {
+            servers > 2
+        }
         Profile::Members => servers > 2 || record,
         Profile::Forgets => servers == 3,
         Profile::Restored => servers == 2 && record,

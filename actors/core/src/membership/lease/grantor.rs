@@ -278,10 +278,13 @@ impl Grantor {
     /// fencing devices is fenced instead (R36), as soon as its lease has run out and it is silent: a
     /// node that restarts within its lease is not shot.
     fn judge(&mut self, now: Timestamp) -> Vec<GrantorAction> {
-        let grace = match planted::is(Planted::NoMargin) {
-            true => Duration::ZERO,
-            false => self.timing.takeover_wait() - self.timing.lease,
-        };
+        let mut grace = self.timing.takeover_wait() - self.timing.lease;
+        if planted::is(Planted::NoBudget) {
+            grace -= self.timing.guard_budget;
+        }
+        if planted::is(Planted::NoMargin) {
+            grace -= self.timing.clock_margin;
+        }
         let (fences, silent) = (&self.fences, &self.silent);
         let Some(leading) = &mut self.leading else { return Vec::new() };
         let mut judged = Vec::new();
