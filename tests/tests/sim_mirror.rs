@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -13,10 +14,11 @@ use std::{
     time::Duration,
 };
 
+use tasuki_actors::ohas::mirrors::MirrorError;
 use tasuki_core::{
     config::{ClusterConfig, InitialCopy, MirrorDiskConfig, ResourceConfig, ResourceKind},
     ids::{ServerName, VolumeName},
-    mirror::{DiskState, Role, state::Wish},
+    mirror::{DiskState, LinkState, Role, state::Wish},
     registry::{
         Author, Command, State,
         mirror::{Volume, VolumeCommand},
@@ -163,8 +165,7 @@ impl Drop for Client {
 }
 
 async fn propose(twin: &Twin, by: &ServerName, command: Command) {
-    let node = twin.node(by).unwrap();
-    node.propose(Author::Operator("twin".into()), command, None, Vec::new()).await.unwrap();
+    twin.command(by, command).await;
 }
 
 /// Until the leader has looked again after one more change of the registry.
@@ -361,6 +362,54 @@ async fn r27_a_primary_without_its_disk_goes_on_through_the_peer() {
     client.goes_on().await;
     client.check();
     assert_eq!(twin.disks().devices(VOLUME), [kiki()]);
+    // While it is open there, nothing can be copied to it.
+    let mend = || async { twin.node(&kiki()).unwrap().mirrors().mend(&VOLUME.into()).await };
+    assert_eq!(mend().await, Err(MirrorError::OpenHere(VOLUME.into())));
+    twin.kill_machine(&kiki()).await;
+    twin.until_online("web", &[lala()]).await;
+    client.check();
+    // It is as failed after a boot, until somebody says that it is in order; then it is copied whole.
+    twin.boot(&kiki()).await;
+    let seen = || twin.node(&kiki()).and_then(|node| node.mirrors().view(&VOLUME.into()));
+    until("the copy is open again", || seen().is_some_and(|view| view.path.is_some())).await;
+    wait_for_decisions(&twin).await;
+    assert_eq!(seen().map(|view| view.disk), Some(DiskState::Failed));
+    until_good(&twin, &["lala"]).await;
+    let before = twin.disks().resynced();
+    assert_eq!(mend().await, Ok(()));
+    until_good(&twin, &["kiki", "lala"]).await;
+    assert!(twin.disks().resynced() - before >= BLOCKS as u64);
+    assert_eq!(mend().await, Ok(()), "a disk that works is left as it is");
+    twin.kill_machine(&lala()).await;
+    twin.until_online("web", &[kiki()]).await;
+    client.check();
+}
+
+/// A server with a copy gets another address while the volume is open: it is called there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_called_where_its_server_is_now() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    let mut config = mirrored(3, 2, |_| {});
+    let addresses = &mut config.servers.get_mut(&lala()).unwrap().addresses;
+    addresses.insert("inter".into(), [127, 99, 0, 2].into());
+    let before = twin.disks().resynced();
+    propose(&twin, &kiki(), Command::SetConfig { config }).await;
+    client.goes_on().await;
+    // Its copy was opened anew at the new address, and is in step again.
+    until("a copy that is in step", || {
+        let view = twin.node(&kiki()).and_then(|node| node.mirrors().view(&VOLUME.into()));
+        let peers = view.and_then(|view| view.path).map(|path| path.peers).unwrap_or_default();
+        twin.disks().at(&lala(), VOLUME).iter().any(|place| place.ip() == IpAddr::from([127, 99, 0, 2]))
+            && peers.iter().any(|peer| peer.server == lala() && peer.link == LinkState::Connected)
+    })
+    .await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    println!("{} blocks were copied", twin.disks().resynced() - before);
+    client.goes_on().await;
     twin.kill_machine(&kiki()).await;
     twin.until_online("web", &[lala()]).await;
     client.check();

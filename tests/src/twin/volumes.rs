@@ -6,6 +6,7 @@ mod resync;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -65,6 +66,8 @@ struct Live {
     /// Tells two openings of the same copy apart.
     life: u64,
     lineage: Lineage,
+    /// Where it answers.
+    at: Vec<SocketAddr>,
     events: mpsc::UnboundedSender<VolumeEvent>,
     role: Role,
     device: bool,
@@ -207,6 +210,14 @@ impl Disks {
         copy.map(|copy| copy.blocks.clone()).unwrap_or_default()
     }
 
+    /// Where a copy that is open answers.
+    #[must_use]
+    pub fn at(&self, server: &ServerName, volume: &str) -> Vec<SocketAddr> {
+        let inner = self.inner();
+        let live = inner.open.get(&(server.clone(), VolumeName::from(volume)));
+        live.map(|live| live.at.clone()).unwrap_or_default()
+    }
+
     /// Blocks that all resyncs together have copied.
     #[must_use]
     pub fn resynced(&self) -> u64 {
@@ -337,6 +348,7 @@ impl Volumes for OfServer {
         let live = Live {
             life: inner.lives,
             lineage: order.lineage,
+            at: order.at,
             events,
             role: Role::Secondary,
             device: false,

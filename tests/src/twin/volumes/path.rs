@@ -43,7 +43,14 @@ impl Path {
 }
 
 /// Calls a peer until it lets us in; then looks whether it still does.
-async fn call(disks: Arc<Disks>, which: Which, life: u64, peer: ServerName, epoch: Epoch) {
+async fn call(
+    disks: Arc<Disks>,
+    which: Which,
+    life: u64,
+    peer: ServerName,
+    at: Vec<SocketAddr>,
+    epoch: Epoch,
+) {
     let say = |event: VolumeEvent| {
         let inner = disks.inner();
         let live = inner.open.get(&which).filter(|live| live.life == life);
@@ -51,7 +58,7 @@ async fn call(disks: Arc<Disks>, which: Which, life: u64, peer: ServerName, epoc
     };
     loop {
         let lost = |why: &str| VolumeEvent::PeerLost { peer: peer.clone(), why: why.to_owned() };
-        let event = match greet(&disks, &which, life, &peer, epoch) {
+        let event = match greet(&disks, &which, life, &peer, &at, epoch) {
             None => {
                 tokio::time::sleep(SILENCE).await;
                 lost("no answer")
@@ -82,6 +89,7 @@ fn greet(
     which: &Which,
     life: u64,
     peer: &ServerName,
+    at: &[SocketAddr],
     epoch: Epoch,
 ) -> Option<Result<VolumeEvent, Unwelcome>> {
     let mut inner = disks.inner();
@@ -92,6 +100,9 @@ fn greet(
     }
     let there = (peer.clone(), which.1.clone());
     let Some(live) = inner.open.get(&there) else { return Some(Err(Unwelcome::NoVolume(which.1.clone()))) };
+    if !live.at.iter().any(|place| at.contains(place)) {
+        return None; // nobody listens there
+    }
     let (peer_life, primary) = (live.life, live.role == Role::Primary);
     let (their_lineage, copy) = (live.lineage.clone(), inner.copies.get_mut(&there)?);
     let hello = Hello {
@@ -178,9 +189,9 @@ impl VolumePath for Path {
         })
     }
 
-    fn connect(&self, peer: &ServerName, _at: &[SocketAddr], epoch: Epoch) {
+    fn connect(&self, peer: &ServerName, at: &[SocketAddr], epoch: Epoch) {
         let (disks, which) = (self.disks.clone(), self.which.clone());
-        let calling = tokio::spawn(call(disks, which, self.life, peer.clone(), epoch));
+        let calling = tokio::spawn(call(disks, which, self.life, peer.clone(), at.to_vec(), epoch));
         self.live(|live| live.calling.insert(peer.clone(), Arc::new(Task(calling))));
     }
 
