@@ -385,7 +385,8 @@ impl State {
     /// A peer that is called is called where it is now; the own copy is opened anew where nobody has the
     /// volume open here.
     fn follow_addresses(&mut self) {
-        let (Some(path), Some(disk)) = (self.desk.path(), self.config.as_ref().map(|it| it.disk.clone())) else {
+        let (Some(path), Some(disk)) = (self.desk.path(), self.config.as_ref().map(|it| it.disk.clone()))
+        else {
             return;
         };
         let config = self.context.config();

@@ -154,7 +154,9 @@ impl App {
         match order {
             Order::Rebuild { server, full, discard } => {
                 let failed_here = mirrors.list().into_iter().any(|own| {
-                    own.volume == *volume && own.disk == DiskState::Failed && server.as_ref().is_none_or(|it| *it == me)
+                    own.volume == *volume
+                        && own.disk == DiskState::Failed
+                        && server.as_ref().is_none_or(|it| *it == me)
                 });
                 if failed_here {
                     return Err(failed(MirrorError::OpenHere(volume.clone())));
