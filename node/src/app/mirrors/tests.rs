@@ -71,3 +71,29 @@ fn a_disk_that_is_not_there_is_named_with_the_one_that_was_meant() {
     state.groups = BTreeMap::new();
     assert!(error.remedy().contains("tasuki mirror create"), "{}", error.remedy());
 }
+
+/// C21: each side's state at a glance, in every situation that there is.
+#[test]
+fn c21_the_colour_of_a_copy_says_whether_it_can_be_used() {
+    use DiskState::{Consistent, Diskless, Failed, Inconsistent, Outdated, UpToDate};
+    use LinkState::{Connected, Disconnected, Diverged, Handshaking, Paused, SyncSource, SyncTarget};
+    let links = [Disconnected, Handshaking, Connected, SyncSource, SyncTarget, Paused, Diverged];
+    let table = [
+        (UpToDate, "green green green green yellow yellow green"),
+        (Consistent, "grey grey grey grey yellow yellow red"),
+        (Outdated, "red red red red yellow yellow red"),
+        (Inconsistent, "red red red red yellow yellow red"),
+        (Failed, "red red red red yellow yellow red"),
+        (Diskless, "grey grey grey grey yellow yellow red"),
+    ];
+    for (disk, row) in table {
+        let found: Vec<String> = links.iter().map(|link| Colour::of(disk, *link).to_string()).collect();
+        assert_eq!(found.join(" "), row, "{disk}");
+    }
+    // A copy that its server cannot open is no mere absence.
+    let shut =
+        CopyHere { problem: "TSK-1821: in use".into(), ..here(CopyRole::Secondary, Diskless, Vec::new()) };
+    let status = put_together(vec![("kiki", Ok(vec![shut])), ("lala", Err("the server is down".into()))]);
+    let colours: Vec<Colour> = status.copies.iter().map(|copy| copy.colour).collect();
+    assert_eq!(colours, [Colour::Red, Colour::Grey]);
+}

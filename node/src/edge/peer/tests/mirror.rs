@@ -11,6 +11,13 @@ const SETTINGS: StreamSettings = StreamSettings {
     silence: Duration::from_millis(500),
 };
 
+/// Where no cut is to be noticed, none is seen in a machine that has no time for an answer.
+const PATIENT: StreamSettings = StreamSettings {
+    connect: Duration::from_secs(60),
+    beat: Duration::from_secs(30),
+    silence: Duration::from_secs(60),
+};
+
 /// Takes streams, and hands them to a test.
 struct Taker(mpsc::UnboundedSender<Arrived>);
 
@@ -29,9 +36,12 @@ fn free() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-fn door(identity: &Identity, cuts: Arc<Cuts>) -> (MirrorDoor, SocketAddr, mpsc::UnboundedReceiver<Arrived>) {
+fn door(
+    identity: &Identity,
+    settings: StreamSettings,
+) -> (MirrorDoor, SocketAddr, mpsc::UnboundedReceiver<Arrived>) {
     let (send, arrived) = mpsc::unbounded_channel();
-    let door = MirrorDoor::start(identity, SETTINGS, cuts, Arc::new(Taker(send))).unwrap();
+    let door = MirrorDoor::start(identity, settings, Cuts::none(), Arc::new(Taker(send))).unwrap();
     let at = free();
     door.listen(&[at]).unwrap();
     (door, at, arrived)
@@ -40,8 +50,8 @@ fn door(identity: &Identity, cuts: Arc<Cuts>) -> (MirrorDoor, SocketAddr, mpsc::
 #[tokio::test]
 async fn frames_of_a_mebibyte_go_both_ways_in_order() {
     let cluster = Cluster::new();
-    let (_door, at, mut arrived) = door(cluster.kiki(), Cuts::none());
-    let dialer = MirrorDialer::new(cluster.lala().clone(), SETTINGS, Cuts::none());
+    let (_door, at, mut arrived) = door(cluster.kiki(), PATIENT);
+    let dialer = MirrorDialer::new(cluster.lala().clone(), PATIENT, Cuts::none());
     let (sink, mut source) = dialer.dial(&"kiki".into(), &[at], &"data".into()).await.unwrap();
     let there = arrived.recv().await.unwrap();
     assert_eq!((there.from.as_str(), there.volume.as_str()), ("lala", "data"));
@@ -72,11 +82,11 @@ async fn frames_of_a_mebibyte_go_both_ways_in_order() {
 #[tokio::test]
 async fn r24_only_a_server_of_the_cluster_opens_a_stream_and_only_to_a_volume_that_is_open() {
     let cluster = Cluster::new();
-    let (_door, at, _arrived) = door(cluster.kiki(), Cuts::none());
-    let lala = MirrorDialer::new(cluster.lala().clone(), SETTINGS, Cuts::none());
+    let (_door, at, _arrived) = door(cluster.kiki(), PATIENT);
+    let lala = MirrorDialer::new(cluster.lala().clone(), PATIENT, Cuts::none());
     let refused = lala.dial(&"kiki".into(), &[at], &"other".into()).await.err().unwrap().to_string();
     assert!(refused.contains("not open there"), "{refused}");
-    let stranger = MirrorDialer::new(Cluster::new().lala().clone(), SETTINGS, Cuts::none());
+    let stranger = MirrorDialer::new(Cluster::new().lala().clone(), PATIENT, Cuts::none());
     let refused = stranger.dial(&"kiki".into(), &[at], &"data".into()).await.err().unwrap().to_string();
     assert!(refused.contains("TSK-1111"), "{refused}");
     // Another server of the cluster does not pass for the one that was meant.
@@ -94,7 +104,7 @@ async fn a_cut_cable_swallows_frames_and_is_noticed() {
     let file = folder.path().join("cuts");
     let cuts = Cuts::from_file(file.clone());
     cuts.set_addresses([("127.0.0.1".parse().unwrap(), "mirror".into())]);
-    let (_door, at, mut arrived) = door(cluster.kiki(), Cuts::none());
+    let (_door, at, mut arrived) = door(cluster.kiki(), SETTINGS);
     let dialer = MirrorDialer::new(cluster.lala().clone(), SETTINGS, cuts);
     let (sink, mut source) = dialer.dial(&"kiki".into(), &[at], &"data".into()).await.unwrap();
     let mut there = arrived.recv().await.unwrap();
@@ -126,8 +136,8 @@ async fn a_cut_cable_swallows_frames_and_is_noticed() {
 #[tokio::test]
 async fn the_way_of_a_small_frame_there_and_back() {
     let cluster = Cluster::new();
-    let (_door, at, mut arrived) = door(cluster.kiki(), Cuts::none());
-    let dialer = MirrorDialer::new(cluster.lala().clone(), SETTINGS, Cuts::none());
+    let (_door, at, mut arrived) = door(cluster.kiki(), PATIENT);
+    let dialer = MirrorDialer::new(cluster.lala().clone(), PATIENT, Cuts::none());
     let (sink, mut source) = dialer.dial(&"kiki".into(), &[at], &"data".into()).await.unwrap();
     let Arrived { sink: back, source: mut incoming, .. } = arrived.recv().await.unwrap();
     tokio::spawn(async move {
