@@ -12,7 +12,7 @@ use tasuki_core::{
     },
     ids::ServerName,
     registry::{
-        Author, Command, State,
+        Command, State,
         state::{ClusterMode, FailureCount, MonitorState, ResourceState, Target},
     },
 };
@@ -36,8 +36,7 @@ async fn form(config: ClusterConfig) -> Twin {
 }
 
 async fn propose(twin: &Twin, through: &str, command: Command) {
-    let node = twin.node(&through.into()).unwrap();
-    node.propose(Author::Operator("test".into()), command, None, Vec::new()).await.unwrap();
+    twin.command(&through.into(), command).await;
 }
 
 /// `app` needs `db` on its server, starts again when `db` does, and stops when `db` stops.

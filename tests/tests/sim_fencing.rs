@@ -8,13 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tasuki_actors::handle::RegistryError;
 use tasuki_core::{
     config::{ClusterConfig, FenceConfig, FenceKind},
     ids::ServerName,
     membership::reset::with_watchdog,
     registry::{
-        Author, Command, State,
+        Command, State,
         fencing::{Fencing, FencingState},
         state::AfterStop,
     },
@@ -81,18 +80,8 @@ fn by(devices: &[&str]) -> FencingState {
     FencingState::Confirmed { by: devices.iter().map(|device| (*device).into()).collect() }
 }
 
-/// Once more where it certainly was not done: on a busy machine the leader may have changed.
 async fn propose(twin: &Twin, command: Command) {
-    let node = twin.node(&"lala".into()).unwrap();
-    let done = async {
-        loop {
-            match node.propose(Author::Operator("test".into()), command.clone(), None, Vec::new()).await {
-                Err(RegistryError::NoQuorum(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
-                outcome => return outcome,
-            }
-        }
-    };
-    tokio::time::timeout(DETECT * 30, done).await.expect("a leader").unwrap();
+    twin.command(&"lala".into(), command).await;
 }
 
 /// The newest term that anybody alive knows.
