@@ -8,7 +8,7 @@ use prost::Message;
 use tasuki::{app::intentions::INTENTIONS, cli::args::CommandLine};
 
 /// What is said about processes of this machine rather than about a cluster.
-const OTHER_WORDS: &[&str] = &["lab", "witness", "guard", "node", "__demo-http"];
+const OTHER_WORDS: &[&str] = &["lab", "witness", "guard", "node", "__names", "__demo-http"];
 /// Between servers, or between a server and a witness.
 const OTHER_SERVICES: &[&str] = &["TieBreak", "Peer", "Mirror"];
 

@@ -181,6 +181,13 @@ pub enum Noun {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
+    /// The names that a word of a command line may become, for completion scripts
+    #[command(name = "__names", hide = true)]
+    Names {
+        /// What was typed after the program's name; the last word is begun
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
     /// A small HTTP service for demonstrations
     #[command(name = "__demo-http", hide = true)]
     DemoHttp(DemoHttpArgs),

@@ -20,6 +20,7 @@ mod local;
 mod log;
 mod manual;
 pub mod mirror;
+mod names;
 pub mod output;
 pub mod plan;
 pub mod pool;
@@ -89,6 +90,7 @@ async fn perform(context: &Context, noun: Noun) -> Result<ExitCode, AppError> {
         Noun::Replay { id, limit, offline } => replay::perform(context, id, limit, offline).await?,
         Noun::Completion { shell } => completion::perform(shell)?,
         Noun::Manual { to } => manual::perform(&to)?,
+        Noun::Names { words } => names::perform(context, &words).await,
         Noun::DemoHttp(arguments) => demo_http::serve(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
