@@ -61,7 +61,7 @@ pub const BITES: [Bite; 30] = [
     of("R10", 3, "none", "mixed", 1, Some(4)),
     of("R11", 3, "none", "unanswered", 1, Some(8)),
     of("R12", 3, "none", "moves", 1, Some(4)),
-    of("R13", 3, "none", "moves", 1, Some(8)),
+    of("R13", 3, "none", "moves", 1, Some(12)),
     of("R13-epoch", 3, "none", "late", 1, Some(12)),
     of("R14", 2, "files", "mixed", 1, Some(4)),
     of("R15", 2, "files", "members", 1, None),
