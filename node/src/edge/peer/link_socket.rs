@@ -58,7 +58,7 @@ macro_rules! counts {
 counts! {
     /// Given to the network.
     sent,
-    /// Not sent: no such path, socket not bound, network down, queue full.
+    /// Not sent: no such path, socket not bound, network down, disk not to be used, queue full.
     not_sent,
     /// Handed to the actors.
     received,

@@ -120,6 +120,9 @@ fn run(device: &Path, path: &NetworkName, aside: &Aside, room: &Room) {
             }
             Err(error) => error,
         };
+        if !room.outgoing.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            add(&aside.counters.not_sent);
+        }
         if told {
             tracing::debug!(%path, %error, "the disk still cannot be used");
         } else {

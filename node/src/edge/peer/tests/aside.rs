@@ -74,6 +74,16 @@ impl End {
     }
 }
 
+/// Looks until something is so.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let looks = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(TTL * 4, looks).await.is_ok(), "never so: {what}");
+}
+
 /// A serial cable: two pseudo-terminals, and somebody who carries what is written on one to the other.
 struct Cable {
     ends: [PathBuf; 2],
@@ -199,10 +209,11 @@ async fn r24_another_cluster_on_the_line_is_not_heard() {
     let mut stranger = End::new(theirs.kiki(), cable.path(0));
     stranger.link = AsideLink::start_as(&stranger.path, name.name(), &stranger.aside).unwrap();
     stranger.path = name;
-    while lala.aside.counts().other_lineage == 0 {
+    until("the stranger is refused", || {
         stranger.send("lala", "me");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        lala.aside.counts().other_lineage > 0
+    })
+    .await;
     assert!(lala.incoming.try_recv().is_err());
 }
 
@@ -265,9 +276,7 @@ async fn beats_go_to_and_fro_on_a_disk_and_a_torn_block_costs_one_look() {
     let file = File::options().write(true).open(&place).unwrap();
     file.write_all_at(&[0xaa; 512], 4096 + 30).unwrap();
     file.sync_all().unwrap();
-    while lala.aside.counts().malformed == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the torn block was read", || lala.aside.counts().malformed > 0).await;
     kiki.send("lala", "three");
     assert_eq!(lala.next().await, "kiki three");
     // Blocks that stay are read once.
@@ -284,6 +293,6 @@ async fn a_disk_that_holds_something_else_is_left_alone() {
     let place = disk(folder.path(), &content);
     let kiki = End::new(cluster.kiki(), HeartbeatPath::Disk { device: place.clone() });
     kiki.send("lala", "one");
-    tokio::time::sleep(Duration::from_millis(1500)).await; // longer than it takes to try twice
+    until("it has been tried twice", || kiki.aside.counts().not_sent >= 2).await;
     assert_eq!(fs::read(&place).unwrap(), content);
 }
