@@ -22,6 +22,8 @@ use super::events::{PeerView, VolumeCounters, VolumeEvent};
 pub struct Options {
     /// A peer that does not answer for so long is reported as slow; zero: never.
     pub peer_timeout: Duration,
+    /// Where it is zero, a peer that does not answer for so long is reported as one that is waited for.
+    pub awaited: Duration,
     /// A resync copies at least so many bytes a second.
     pub resync_floor: u64,
     /// And at most so many; zero for no limit.
@@ -43,6 +45,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             peer_timeout: Duration::from_secs(10),
+            awaited: Duration::from_secs(10),
             resync_floor: 10 * 1024 * 1024,
             resync_ceiling: 0,
             compression: Compression::None,

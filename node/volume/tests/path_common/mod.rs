@@ -232,6 +232,8 @@ pub struct Pair {
     pub changed: Arc<Notify>,
     pub planted: Option<Planted>,
     folder: Arc<tempfile::TempDir>,
+    /// As the next boot has it.
+    pub peer_timeout: Duration,
 }
 
 impl Pair {
@@ -251,6 +253,7 @@ impl Pair {
             facts: Arc::new(Mutex::new(facts)),
             changed: Arc::default(),
             planted,
+            peer_timeout: Duration::from_secs(60),
             folder: Arc::new(tempfile::tempdir().unwrap()),
         };
         pair.boot(0);
@@ -268,7 +271,8 @@ impl Pair {
         let management = Management::open(management, &owner(number)).unwrap();
         let options = Options {
             redial: Duration::from_millis(5),
-            peer_timeout: Duration::from_secs(60),
+            peer_timeout: self.peer_timeout,
+            awaited: Duration::from_millis(40),
             saved: self.saved(),
             planted: self.planted,
             ..Options::default()

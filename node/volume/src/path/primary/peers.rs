@@ -32,9 +32,6 @@ use crate::path::{
 /// session and to store the epoch first.
 pub const GREETING: Duration = Duration::from_secs(10);
 
-/// Where a peer is waited for without an end, this is told when it has not answered for so long.
-const AWAITED: Duration = Duration::from_secs(10);
-
 /// One peer.
 pub struct Peer {
     pub server: ServerName,
@@ -297,7 +294,7 @@ impl Engine {
     async fn watch(&self, peer: &ServerName, session: &Session) {
         let limit = self.shared.options.peer_timeout;
         let waits = limit.is_zero();
-        let limit = if waits { AWAITED } else { limit };
+        let limit = if waits { self.shared.options.awaited } else { limit };
         let mut awaited = Awaited { shared: &self.shared, peer, is_told: false };
         let mut told = false;
         loop {
