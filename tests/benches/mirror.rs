@@ -3,13 +3,16 @@
 //!
 //! `MIRROR_BENCH_DIR` is where the files are made (a folder on the disk to be measured; `/var/tmp`
 //! otherwise), `MIRROR_BENCH_SECONDS` how long each measurement takes (3), `MIRROR_BENCH_ONLY` words of which
-//! a part's title has one (`depth 1,reads`), `MIRROR_BENCH_LINES` the same for the lines of a part. Both servers are threads of this process, with a TCP connection
-//! over loopback between them.
+//! a part's title has one (`depth 1,reads`), `MIRROR_BENCH_LINES` the same for the lines of a part. With
+//! `MIRROR_BENCH_CPU=1` each line also says how many microseconds of a processor one operation takes, by
+//! threads: that can be compared also on a machine that does other things. `MIRROR_BENCH_RESYNC_GIB=20` is
+//! the size of a sparse volume of which one block in a hundred is copied, and then all of it. Both servers are threads of this
+//! process, with a TCP connection over loopback between them.
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::BTreeSet,
-    fs::{File, OpenOptions},
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File, OpenOptions},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::FileExt,
@@ -22,6 +25,7 @@ use std::{
 
 use bytes::Bytes;
 use tasuki_core::{
+    config::Compression,
     ids::{Epoch, Generation, Lineage, ServerName, VolumeName},
     mirror::{geometry::Geometry, state::PeerMode},
 };
@@ -37,6 +41,7 @@ const SIZE: u64 = 1 << 30;
 const BLOCK: usize = 4096;
 const STREAM_LEVEL: &str = "4 KiB write and flush, one after the other";
 const RESYNC: &str = "resync";
+const PACKED: &str = "compression of a resync, half of the data random";
 
 fn main() {
     let folder = std::env::var("MIRROR_BENCH_DIR").unwrap_or_else(|_| "/var/tmp".to_owned());
@@ -64,6 +69,12 @@ fn main() {
     }
     if bench.wants(RESYNC) {
         bench.resync();
+    }
+    if bench.wants(PACKED) {
+        bench.packed();
+    }
+    if let Some(size) = std::env::var("MIRROR_BENCH_RESYNC_GIB").ok().and_then(|it| it.parse::<u64>().ok()) {
+        bench.one_in_a_hundred(size << 30);
     }
 }
 
@@ -94,12 +105,39 @@ struct Table {
     lines: Vec<String>,
 }
 
+/// Nanoseconds of a processor that the threads of this process have had, by their names.
+fn processor() -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for thread in fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let nanos =
+            read("schedstat").split(' ').next().and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
+        *sums.entry(read("comm").trim().to_owned()).or_default() += nanos;
+    }
+    sums
+}
+
+/// What one operation took of that, in microseconds.
+fn processor_each(before: &BTreeMap<String, u64>, operations: f64) -> String {
+    let each = |(name, nanos): (String, u64)| {
+        let more = nanos.saturating_sub(before.get(&name).copied().unwrap_or_default());
+        let micros = more as f64 / 1000.0 / operations;
+        (micros >= 0.1).then(|| format!("{name} {micros:.1}"))
+    };
+    processor().into_iter().filter_map(each).collect::<Vec<_>>().join(", ")
+}
+
 impl Table {
     fn line(&mut self, name: &str, measure: impl FnOnce() -> f64) {
         if names(&self.lines, name) {
+            let (before, began) = (processor(), Instant::now());
             let value = measure();
             let first = *self.first.get_or_insert(value);
-            println!("  {name:<44} {value:>12.1}   {:>6.2}", value / first);
+            print!("  {name:<44} {value:>12.1}   {:>6.2}", value / first);
+            if std::env::var_os("MIRROR_BENCH_CPU").is_some() {
+                print!("   {}", processor_each(&before, value * began.elapsed().as_secs_f64()));
+            }
+            println!();
         }
     }
 }
@@ -305,7 +343,13 @@ impl Bench {
             .find('{')
             .and_then(|start| serde_json::from_str(&text[start..]).ok())
             .unwrap_or_else(|| panic!("fio: {text} {}", String::from_utf8_lossy(&output.stderr)));
-        json["jobs"][0][side]["iops"].as_f64().unwrap_or_default()
+        let job = &json["jobs"][0];
+        let iops = job[side]["iops"].as_f64().unwrap_or_default();
+        if std::env::var_os("MIRROR_BENCH_CPU").is_some() {
+            let part = |name: &str| job[name].as_f64().unwrap_or_default() * 10_000.0 / iops;
+            print!("  [fio {:.1} and {:.1} in the kernel]", part("usr_cpu"), part("sys_cpu"));
+        }
+        iops
     }
 
     fn resync(&self) {
@@ -323,33 +367,59 @@ impl Bench {
             (SIZE >> 20) as f64 / began.elapsed().as_secs_f64()
         });
         let mut pair = Pair::new(self, true);
-        let door = pair.door.clone();
-        let peer = ServerName::from("lala");
-        let volume = pair.volume.clone();
         let filled = SIZE / 2;
-        let (rate, equal) = {
-            let mut events = pair.events.take().unwrap();
-            pair.run(async {
-                volume.set_peer(&peer, PeerMode::Absent).await;
-                for at in 0..filled >> 20 {
-                    let mut bytes = vec![at as u8 | 1; 1 << 20];
-                    bytes[..8].copy_from_slice(&at.to_le_bytes());
-                    write(&door, at << 20, bytes.into()).await.unwrap();
+        let writes = (0..filled >> 20).map(|at| {
+            let mut bytes = vec![at as u8 | 1; 1 << 20];
+            bytes[..8].copy_from_slice(&at.to_le_bytes());
+            (at << 20, bytes)
+        });
+        let took = pair.resync(writes, &[false, true]);
+        table.line("what differs, all of it different", || (filled >> 20) as f64 / took[0]);
+        table.line("all, half of it equal and half zeroes", || (SIZE >> 20) as f64 / took[1]);
+        println!();
+    }
+
+    /// How much compression costs, or gains, on a link that is as fast as memory; and what goes over it.
+    fn packed(&self) {
+        let mut table = self.table(PACKED, "MiB/s");
+        let megabytes = 256_u64;
+        for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
+            let options = Options { compression, ..Options::default() };
+            let mut pair = Pair::with(self, true, SIZE, &options);
+            let mut state = 1_u64;
+            let writes = (0..megabytes).map(|at| {
+                let mut bytes = vec![7; 1 << 20];
+                for word in bytes.chunks_exact_mut(16) {
+                    state ^= state << 13;
+                    state ^= state >> 7;
+                    state ^= state << 17;
+                    word[..8].copy_from_slice(&state.to_le_bytes());
                 }
-                flush(&door).await.unwrap();
-                let mut took = Vec::new();
-                for full in [false, true] {
-                    volume.set_peer(&peer, PeerMode::Syncing).await;
-                    let began = Instant::now();
-                    volume.start_resync(&peer, full, false);
-                    while !matches!(events.recv().await, Some(VolumeEvent::Synced { .. })) {}
-                    took.push(began.elapsed().as_secs_f64());
-                }
-                ((filled >> 20) as f64 / took[0], (SIZE >> 20) as f64 / took[1])
-            })
-        };
-        table.line("what differs, all of it different", || rate);
-        table.line("all, half of it equal and half zeroes", || equal);
+                (at << 20, bytes)
+            });
+            let took = pair.resync(writes, &[false]);
+            table.line(&format!("{compression:?}"), || megabytes as f64 / took[0]);
+        }
+        println!();
+    }
+
+    /// A large sparse volume: what differs at random places, and all of it.
+    fn one_in_a_hundred(&self, size: u64) {
+        let title =
+            format!("resync of a sparse volume of {} GiB, one block in a hundred written", size >> 30);
+        let mut table = self.table(&title, "seconds");
+        let mut pair = Pair::with(self, true, size, &Options::default());
+        let blocks = size / BLOCK as u64;
+        let writes = (0..blocks / 100).map(|at| {
+            let place = at.wrapping_mul(0x9E37_79B9_7F4A_7C15) % blocks;
+            let mut bytes = vec![3; BLOCK];
+            bytes[..8].copy_from_slice(&place.to_le_bytes());
+            (place * BLOCK as u64, bytes)
+        });
+        let took = pair.resync(writes, &[false, true]);
+        table.line("all of it", || took[1]);
+        table.line("what differs", || took[0]);
+        println!();
     }
 }
 
@@ -379,20 +449,29 @@ struct Pair {
 
 impl Pair {
     fn new(bench: &Bench, mirrored: bool) -> Self {
+        Self::with(bench, mirrored, SIZE, &Options::default())
+    }
+
+    /// One larger than the others is sparse.
+    fn with(bench: &Bench, mirrored: bool, size: u64, options: &Options) -> Self {
         let kind = format!("{mirrored}-{:?}", Instant::now()).replace(|it: char| !it.is_alphanumeric(), "");
         let (kiki, lala) = (ServerName::from("kiki"), ServerName::from("lala"));
         let open = |server: &ServerName, peer: &ServerName| {
-            let path = bench.file(&format!("{kind}-{server}.data"));
-            let data = FileArea::data(&path, Some(SIZE)).unwrap();
+            let name = format!("{kind}-{server}.data");
+            let path = if size == SIZE { bench.file(&name) } else { bench.folder.join(&name) };
+            if size != SIZE {
+                File::create_new(&path).unwrap().set_len(size).unwrap();
+            }
+            let data = FileArea::data(&path, Some(size)).unwrap();
             let management = FileArea::management(&path.with_extension("meta")).unwrap();
             let owner = Owner {
                 lineage: Lineage::from("bench"),
                 volume: VolumeName::from("data"),
                 server: server.clone(),
             };
-            let management = Management::create(Arc::new(management), &owner, Geometry::of(SIZE)).unwrap();
+            let management = Management::create(Arc::new(management), &owner, Geometry::of(size)).unwrap();
             let peers = if mirrored { BTreeSet::from([peer.clone()]) } else { BTreeSet::new() };
-            Volume::open(Arc::new(data), management, &peers, Options::default(), Arc::new(stream::TcpDialer))
+            Volume::open(Arc::new(data), management, &peers, options.clone(), Arc::new(stream::TcpDialer))
                 .unwrap()
         };
         let (volume, mut events) = open(&kiki, &lala);
@@ -410,6 +489,31 @@ impl Pair {
             volume.become_primary(Epoch(1)).await.unwrap();
         });
         Self { door: volume.door(), volume, _peer: other, events: Some(events) }
+    }
+
+    /// Writes this while the peer is absent; how long it then takes to bring it up to date, in seconds,
+    /// once for each of these: whether all is copied.
+    fn resync(&mut self, writes: impl Iterator<Item = (u64, Vec<u8>)>, full: &[bool]) -> Vec<f64> {
+        let peer = ServerName::from("lala");
+        let mut events = self.events.take().unwrap();
+        let took = self.run(async {
+            self.volume.set_peer(&peer, PeerMode::Absent).await;
+            for (offset, bytes) in writes {
+                write(&self.door, offset, bytes.into()).await.unwrap();
+            }
+            flush(&self.door).await.unwrap();
+            let mut took = Vec::new();
+            for full in full {
+                self.volume.set_peer(&peer, PeerMode::Syncing).await;
+                let began = Instant::now();
+                self.volume.start_resync(&peer, *full, false);
+                while !matches!(events.recv().await, Some(VolumeEvent::Synced { .. })) {}
+                took.push(began.elapsed().as_secs_f64());
+            }
+            took
+        });
+        self.events = Some(events);
+        took
     }
 
     /// Runs this on the volume's own thread, as an export does.
@@ -440,7 +544,7 @@ fn listen(volume: &Arc<Volume>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let at = listener.local_addr().unwrap();
-    thread::spawn(move || {
+    let listens = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -449,7 +553,8 @@ fn listen(volume: &Arc<Volume>) -> SocketAddr {
                 tokio::spawn(async move { reception.accept(duplex, None).await });
             }
         });
-    });
+    };
+    thread::Builder::new().name("mirror-door".to_owned()).spawn(listens).unwrap();
     at
 }
 
