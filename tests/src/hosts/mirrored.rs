@@ -111,7 +111,11 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
         self.disk_on(on.ok_or_else(|| io::Error::other("every server is off"))?)
     }
 
-    fn disk_on(&self, server: usize) -> io::Result<Value> {
+    /// The disk as a server shows it.
+    ///
+    /// # Errors
+    /// When that does not answer.
+    pub fn disk_on(&self, server: usize) -> io::Result<Value> {
         let shown = self.cluster.tasuki(server, &["mirror", "status", DISK, "--json"])?;
         let said = || String::from_utf8_lossy(&shown.stderr).into_owned();
         let all: Value = serde_json::from_slice(&shown.stdout)
