@@ -392,7 +392,14 @@ impl Twin {
         let servers = self.machines.len();
         let votes = if servers > 2 && servers.is_multiple_of(2) { servers - 1 } else { servers };
         let all_vote = async {
-            while !self.nodes().iter().all(|node| node.status().raft.voters.len() == votes) {
+            // No change of them is under way any more, either: it would wait for who is killed now.
+            let settled = |node: &NodeHandle| {
+                let voters = node.context().raft.borrow().as_ref().and_then(|raft| raft.voters());
+                voters.is_some_and(|voters| {
+                    voters.committed && matches!(&voters.configs[..], [one] if one.len() == votes)
+                })
+            };
+            while !self.nodes().iter().all(settled) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
