@@ -165,10 +165,10 @@ impl Volume {
     /// When the management area fails too.
     pub async fn remember_failure(&self) -> Result<(), PathError> {
         let failed = self.shared.status().disk_failed.clone();
-        Ok(match failed {
-            Some(why) => self.copy.store_failure(why).await?,
-            None => (),
-        })
+        if let Some(why) = failed {
+            self.copy.store_failure(why).await?;
+        }
+        Ok(())
     }
 
     /// This server is primary from here on: its activity log is kept, requests are answered. One that is
