@@ -418,6 +418,12 @@ impl Twin {
         states.max_by_key(|state| state.revision).unwrap_or_default()
     }
 
+    /// Where a group is online.
+    #[must_use]
+    pub fn online(&self, group: &str) -> Option<ServerName> {
+        online_on(&self.newest(), group)
+    }
+
     /// Moves a group, and waits until it is online there. Once more where it went elsewhere: on a busy
     /// machine the lease requests of the one that it shall go to may have been late at that moment, and then
     /// it is not fit.
@@ -433,7 +439,7 @@ impl Twin {
             self.command(to, command).await;
             let moved = |state: &State| epoch(state) > before && online_on(state, group).is_some();
             self.until(&format!("{group} has moved"), moved).await;
-            if online_on(&self.newest(), group).as_ref() == Some(to) {
+            if self.online(group).as_ref() == Some(to) {
                 return;
             }
         }
