@@ -61,9 +61,10 @@ pub(super) fn put_on(mut config: ClusterConfig, disks: Vec<Disk>) -> ClusterConf
     let port = free.next().unwrap();
     let network = config.settings.networks.keys().next_back().cloned();
     for ((number, (_, group)), disk) in (0..).zip(config.groups.iter_mut()).zip(disks) {
-        if !(2..=4).contains(&group.servers.len()) {
+        if group.servers.len() < 2 {
             continue;
         }
+        group.servers.truncate(2);
         let (size, named, mounted, single, mount_options) = disk.places;
         let (initial, on_disk_failure, compression, backend) = disk.words;
         let (floor, ceiling, limited, tcp) = disk.rates;
