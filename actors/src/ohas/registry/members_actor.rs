@@ -15,6 +15,7 @@ use tasuki_core::{
     registry::level::next_level,
     time::Timestamp,
 };
+use tokio::task::JoinHandle;
 
 use super::{
     members_step::{Done, Step},
@@ -41,13 +42,23 @@ pub struct MembersActor;
 /// Its state.
 pub struct State {
     context: Arc<Context>,
-    busy: bool,
+    /// The change that is under way. It may wait for a quorum that is lost, and it holds Raft and the
+    /// store: it ends with this actor.
+    step: Option<JoinHandle<()>>,
     absences: Absences,
     /// What is known of the tie-break record, since when.
     reading: Option<(Reading, Timestamp)>,
     /// What keeps it from being in order.
     trouble: Option<String>,
     _follow: [Follow; 4],
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Some(step) = &self.step {
+            step.abort();
+        }
+    }
 }
 
 /// Between two readings of a record that was fine, in detection times.
@@ -71,7 +82,7 @@ impl Actor for MembersActor {
         ];
         Ok(State {
             context,
-            busy: false,
+            step: None,
             absences: Absences::default(),
             reading: None,
             trouble: None,
@@ -95,18 +106,17 @@ impl Actor for MembersActor {
             (state.absences, state.reading) = (Absences::default(), None); // each leader's own
             return Ok(());
         };
-        if let Some(raft) = raft.filter(|_| !state.busy)
+        if let Some(raft) = raft.filter(|_| state.step.is_none())
             && let Some(step) = state.next_step(&raft, term)
         {
-            state.busy = true;
             if let Some(text) = step.text() {
                 state.context.tell("raft-members", "cluster", text);
             }
             let (context, reading) = (state.context.clone(), state.reading.clone());
-            tokio::spawn(async move {
+            state.step = Some(tokio::spawn(async move {
                 let done = step.perform(&context, &raft, reading, term).await;
                 let _ = me.cast(MembersMsg::Done(Box::new(done)));
-            });
+            }));
         }
         Ok(())
     }
@@ -114,7 +124,7 @@ impl Actor for MembersActor {
 
 impl State {
     fn done(&mut self, done: Done) {
-        self.busy = false;
+        self.step = None;
         if let Some(reading) = done.reading {
             self.reading = Some((reading, self.context.ports.clock.now()));
         }
