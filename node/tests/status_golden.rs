@@ -11,8 +11,12 @@ use tasuki::{
 use tasuki_actors::handle::{NodeStatus, TieBreakSeen};
 use tasuki_core::{
     config::{Role as MemberRole, TieBreak},
-    ids::{Epoch, Incarnation},
-    membership::{punctuality::TooTight, view::PathState},
+    ids::{Epoch, Incarnation, RaftId},
+    membership::{
+        punctuality::TooTight,
+        tie_break::{Mode, Record},
+        view::PathState,
+    },
     reason::Reason,
     registry::{
         Author, Command,
@@ -103,7 +107,14 @@ fn a_witness_is_heard_or_not_and_never_down() {
     golden("status/voting_witness.txt", &picture(&registry, &["lala", "mimi"], &ALL, true));
     golden("status/voting_witness_not_heard.txt", &picture(&registry, &["lala"], &ALL, true));
 
-    let registry = with_witness(MemberRole::Register { port: 29004 });
+    let mut registry = with_witness(MemberRole::Register { port: 29004 });
+    let record = Record {
+        lineage: registry.0.lineage.clone().unwrap(),
+        number: 3,
+        mode: Mode::Pair(RaftId(1), RaftId(2)),
+    };
+    let noted = Command::NoteTieBreak { record, made: true, place: "witness mimi".into() };
+    registry.must(Author::Leader("kiki".into()), None, noted);
     let seen = |problem: Option<&str>| {
         let tie_break = TieBreakSeen {
             place: "witness mimi".into(),

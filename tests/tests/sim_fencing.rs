@@ -258,9 +258,10 @@ async fn r10_a_watchdog_that_nobody_told_of_confirms_nothing() {
     twin.machine(&"lala".into()).arm_watchdog(DETECT);
     twin.isolate(&[kiki()]);
     twin.until("the fencing has failed", |state| is(state, &FencingState::Failed)).await;
-    let state = twin.node(&"lala".into()).unwrap().state();
+    // As that is known somewhere: lala may not have heard of the second try yet.
+    let state = twin.newest();
     let tried: Vec<&str> = fencing(&state).unwrap().tries.iter().map(|t| t.device.as_str()).collect();
-    assert_eq!(tried, ["dog", "ipmi"]);
+    assert!(tried.starts_with(&["dog", "ipmi"]), "{tried:?}"); // perhaps tried once more already
     let why = fencing(&state).unwrap().tries[0].error.clone().unwrap();
     assert!(why.contains("told of no watchdog"), "{why}");
     // Longer than any wait by time alone: only that would show a takeover that did not wait.

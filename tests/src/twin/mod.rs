@@ -413,7 +413,8 @@ impl Twin {
     }
 
     /// The registry as whoever is furthest has applied it.
-    fn newest(&self) -> Arc<State> {
+    #[must_use]
+    pub fn newest(&self) -> Arc<State> {
         let states = self.nodes().into_iter().map(|node| node.state());
         states.max_by_key(|state| state.revision).unwrap_or_default()
     }
