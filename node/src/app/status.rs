@@ -532,7 +532,8 @@ fn survival(
     // R14: of two voters, the one that is left may go on when the record answers and lets it.
     let tie_break = node.tie_break.as_ref().filter(|seen| seen.problem.is_none() && seen.record.is_some());
     let both = state.tie_break.as_ref().is_some_and(|note| matches!(note.value.record.mode, Mode::Pair(..)));
-    let tie_break = tie_break.filter(|_| both && voters == 2 && voters_up == 2).map(|seen| seen.place.clone());
+    let tie_break =
+        tie_break.filter(|_| both && voters == 2 && voters_up == 2).map(|seen| seen.place.clone());
     let survives = confirmed && (voters_up > needed || tie_break.is_some());
     Survival { survives, voters, voters_up, needed, stranded, tie_break }
 }

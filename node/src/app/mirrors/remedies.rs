@@ -26,7 +26,9 @@ pub fn remedy(problem: &str) -> Option<&'static str> {
         "TSK-1827" => "check the path; `docs/errors/TSK-1827.md` says how to go on without what it held",
         "TSK-1828" => "make space; it is tried again by itself",
         "TSK-1829" => "use a partition or file of its own",
-        "TSK-1862" => "look after the other server's disk; a `peer_timeout` other than `0s` goes on without it",
+        "TSK-1862" => {
+            "look after the other server's disk; a `peer_timeout` other than `0s` goes on without it"
+        }
         "TSK-1861" => "end the program that listens there, or give the disk another `port`",
         _ => return None,
     })
