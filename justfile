@@ -26,17 +26,23 @@ vm-pair:
     cargo build -p tasuki
     cargo test -p tasuki-tests --test vm_pair -- --nocapture --include-ignored --test-threads=1
 
+# Mirrored volumes on virtual machines whose power goes at more moments, alone and in pairs; minutes.
+vm-mirror:
+    cargo build -p tasuki-volume --examples
+    cargo test -p tasuki-tests --test vm_power --test vm_mirror -- --nocapture --include-ignored --test-threads=2
+    cargo test -p tasuki-volume --test device_vm -- --nocapture --include-ignored
+
 # Every way for three and five real servers to fall apart; minutes.
 pictures:
     cargo build -p tasuki
     cargo test -p tasuki-tests --test fault_pictures --test fault_paused -- --nocapture --include-ignored --test-threads=1
 
-# Copies of a mirrored disk that an operator forced apart, checks of copies, and rebuilds that rest.
+# Copies of a mirrored disk that an operator forced apart, slow checks of copies, and rebuilds that rest.
 mirror-apart:
     cargo build -p tasuki
-    cargo test -p tasuki-tests --test fault_mirror_apart -- --ignored --nocapture
+    cargo test -p tasuki-tests --test fault_mirror_apart -- --include-ignored --nocapture --test-threads=1
 
-# PostgreSQL on a mirrored disk, whose active server loses its power thirty times; a quarter of an hour.
+# PostgreSQL on a mirrored disk, whose active server loses its power thirty times; ten minutes.
 mirror-postgres:
     cargo build -p tasuki
     TASUKI_KILLS=30 cargo test -p tasuki-tests --test mirror_postgres -- --nocapture

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The compose lab: a cluster in containers to try things with.
 #
-#   deploy/lab.sh up            builds what is missing, and starts it; waits until the database answers
+#   deploy/lab.sh up            builds what is missing, and starts it; waits for the database and its second copy
 #   deploy/lab.sh down          ends it, and removes everything that it made but the images
 #   deploy/lab.sh watch         what the client sees
 #   deploy/lab.sh add           a third server, mimi, becomes a member while everything runs
@@ -13,7 +13,6 @@
 # where there is no cargo, inside the image.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-base="debian:bookworm-slim"
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
@@ -45,13 +44,6 @@ program() {
     echo target/lab/tasuki
 }
 
-base_image() {
-    docker image inspect "$base" >/dev/null 2>&1 && return
-    docker pull --quiet "$base" 2>/dev/null && return
-    echo "$base cannot be pulled"
-    deploy/base-image.sh "$base"
-}
-
 # Waits for a condition, at most so many seconds, and says what for.
 await() {
     local seconds="$1" what="$2" end
@@ -64,17 +56,20 @@ await() {
 }
 
 answers() { compose exec -T client python3 /usr/local/bin/client.py check; }
+# Before that, lala is no place to fail over to.
+in_step() { [ "$(compose exec -T kiki tasuki mirror status --json | grep -Eo '"disk": *"up_to_date"' | wc -l)" = 2 ]; }
 
 case "${1:-}" in
 up)
     docker info >/dev/null 2>&1 || fail "no Docker engine answers: start one, or say where it is in DOCKER_HOST"
-    base_image
-    modprobe loop 2>/dev/null || true
+    deploy/base-image.sh --unless-there
+    modprobe --all loop fuse 2>/dev/null || true
     BINARY="$(program)"
     export BINARY
     compose build
     compose up --detach
     await 120 "the database" answers
+    await 300 "the first copy of its disk to lala" in_step
     compose exec -T kiki tasuki cluster status
     printf '\nSee outages as they happen:  deploy/lab.sh watch\nBreak something:             docker kill tasuki-kiki\n'
     ;;

@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
+        .codec_path("crate::codec::RoomyCodec")
         // The calls between servers carry large bodies: shared, not copied.
         .bytes(".tasuki.v1.PeerRequest")
         .bytes(".tasuki.v1.PeerReply")

@@ -166,6 +166,9 @@ pub struct ResourceOrder {
     pub environment: BTreeMap<String, String>,
     /// What the guard is to do with it when the lease ends: written down at its start.
     pub at_lease_end: AtLeaseEnd,
+    /// It fails over while a server is lost, whose kernel may still have what it had: an address that is
+    /// answered for may be that one's (R36). Without a lost server it is a stranger's.
+    pub after_loss: bool,
 }
 
 /// What an agent starts and stops.

@@ -5,7 +5,26 @@
 set -eu
 name="$(hostname)"
 data=/var/lib/tasuki
-mkdir -p "$data/mirror"
+mkdir -p "$data/mirror" /oracle
+mkdir -p /run/postgresql && chown postgres:postgres /run/postgresql # as at every start of a Debian
+
+as_postgres() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+
+# What docs/example-postgres.md does by hand on kiki alone: the database that will be mirrored. Open to the
+# lab's network, for that is what the lab is for: not for anything else.
+prepare_disk() {
+    bin="$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)"
+    as_postgres mkdir /tmp/oracle
+    as_postgres "$bin/initdb" -D /tmp/oracle/data --data-checksums --auth-local peer --auth-host trust >/dev/null
+    as_postgres sh -c "cd /tmp/oracle/data
+        echo \"listen_addresses = '172.30.85.88'\" >>postgresql.conf
+        echo 'host all all 172.30.85.0/24 trust' >>pg_hba.conf
+        truncate -s 512M /tmp/oracle.disk
+        mkfs.ext4 -q -F -d /tmp/oracle /tmp/oracle.disk"
+    cp --sparse=always /tmp/oracle.disk "$data/mirror/oracle.new"
+    mv "$data/mirror/oracle.new" "$data/mirror/oracle.data" # whole, or not there
+    as_postgres rm -rf /tmp/oracle /tmp/oracle.disk
+}
 
 # Tokens need a cluster that runs: made beside the guard, as soon as it answers.
 make_tokens() {
@@ -21,6 +40,7 @@ make_tokens() {
 
 if [ ! -e "$data/identity/identity.json" ]; then
     if [ "$name" = kiki ]; then
+        [ -e "$data/mirror/oracle.data" ] || prepare_disk
         sed "s/^detect = .*/detect = \"${DETECT:-1s}\"/" /etc/tasuki/cluster.toml >/tmp/cluster.toml
         mv /tmp/cluster.toml /etc/tasuki/cluster.toml
         tasuki cluster init --config /etc/tasuki/cluster.toml --server kiki

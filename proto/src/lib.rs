@@ -1,6 +1,8 @@
-//! The wire types of Tasuki, generated from `proto/tasuki/v1`; nothing else.
+//! The wire types of Tasuki, generated from `proto/tasuki/v1`, and how they are written into a stream.
 //!
 //! These types stop at the edge: `core` and the actors never see them.
+
+pub mod codec;
 
 /// Version 1 of the protocol.
 #[allow(missing_docs, clippy::all, clippy::pedantic, rust_2018_idioms)]

@@ -66,6 +66,19 @@ fn a_missing_file_is_made_with_its_space() {
 }
 
 #[test]
+fn what_is_written_in_pieces_is_all_there_and_nothing_else() {
+    let work = tempfile::tempdir().unwrap();
+    let area = FileArea::data(&work.path().join("data"), Some(1 << 20)).unwrap();
+    let mut expected = vec![0; 1 << 20];
+    for (at, length) in [(0, 32 << 10), (32 << 10, (32 << 10) + 1), (100_001, 300_007), (1 << 19, 1 << 19)] {
+        let bytes: Vec<u8> = (0..length).map(|it| u8::try_from(it % 251).unwrap()).collect();
+        area.write_at(&bytes, at).unwrap();
+        expected[usize::try_from(at).unwrap()..][..length].copy_from_slice(&bytes);
+        assert!(all(&area) == expected, "{length} bytes at {at}");
+    }
+}
+
+#[test]
 fn one_program_has_it() {
     let work = tempfile::tempdir().unwrap();
     let path = work.path().join("data");

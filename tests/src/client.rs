@@ -49,6 +49,18 @@ pub struct Sample {
     pub outcome: Result<Answer, String>,
 }
 
+/// What is said of a question that was given up: by the clock of a machine that may be busy, so it
+/// proves nothing. Every other reason is somebody's answer.
+pub const TOO_LATE: &str = "no answer in time";
+
+impl Sample {
+    /// Whether it was refused, cut off, or answered by somebody else, and not only given up.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        self.outcome.as_ref().is_err_and(|why| why != TOO_LATE)
+    }
+}
+
 /// How a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -151,7 +163,7 @@ async fn ask_until(stop: &AtomicBool, samples: &Arc<Mutex<Vec<Sample>>>, target:
             let asked = Instant::now();
             let outcome = match timeout(pace.patience, ask(target)).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err("no answer in time".to_owned()),
+                Err(_) => Err(TOO_LATE.to_owned()),
             };
             lock(&samples).push(Sample { asked, ended: Instant::now(), outcome });
         });

@@ -8,6 +8,7 @@ pub mod cost;
 pub mod fault;
 pub mod mirrored;
 pub mod parted;
+pub mod pgbench;
 pub mod pictures;
 pub mod round;
 pub mod shared_disk;
@@ -533,6 +534,22 @@ on_start_failure = {{ retries = 1000, failovers = 1, final = "none" }}
         }
     }
 
+    /// Waits until all servers are up, hear each other, and vote, and a quorum would survive the loss of one
+    /// more, whether or not another one could take the group: as each of them sees it.
+    ///
+    /// # Errors
+    /// When it does not become so.
+    pub fn await_servers(&self) -> io::Result<()> {
+        let quorum = |status: &wire::ClusterStatusResponse| {
+            status.survival.as_ref().is_some_and(|survival| survival.survives)
+        };
+        let are = |server: usize| {
+            let status = self.calls.status(&self.data(server));
+            status.is_ok_and(|status| unheard(&status).is_none() && quorum(&status))
+        };
+        await_true("all servers with a quorum to spare", || Ok((0..self.size()).all(are)))
+    }
+
     /// Moves the group, and waits until it is there.
     ///
     /// # Errors
@@ -593,6 +610,14 @@ fn not_at_home(status: &wire::ClusterStatusResponse) -> Option<String> {
 
 /// What a node's view of the servers lacks of being whole.
 fn missing_servers(status: &wire::ClusterStatusResponse) -> Option<String> {
+    unheard(status).or_else(|| match &status.survival {
+        Some(survival) if survival.survives && survival.stranded.is_empty() => None,
+        _ => Some("one more loss would not be survived".to_owned()),
+    })
+}
+
+/// Who is not there as he should be.
+fn unheard(status: &wire::ClusterStatusResponse) -> Option<String> {
     if !status.confirmed {
         return Some("no quorum".to_owned());
     }
@@ -615,10 +640,7 @@ fn missing_servers(status: &wire::ClusterStatusResponse) -> Option<String> {
             return Some(format!("{} is not heard on {}", server.name, path.network));
         }
     }
-    match &status.survival {
-        Some(survival) if survival.survives && survival.stranded.is_empty() => None,
-        _ => Some("one more loss would not be survived".to_owned()),
-    }
+    None
 }
 
 /// The floating address of the group whose home is this server.

@@ -1,6 +1,7 @@
 //! Virtual machines in QEMU, by software: for what only a machine of its own can show, a reset above
 //! all. See `tests/vm/README.md`.
 
+mod live;
 mod pair;
 mod watch;
 
@@ -15,7 +16,10 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-pub use self::watch::{Ended, Seen};
+pub use self::{
+    live::{Live, Packed},
+    watch::{Ended, Seen},
+};
 
 use crate::hosts::program;
 
@@ -159,14 +163,18 @@ impl Kit {
 
     /// Starts it, with more of QEMU's words.
     fn boot(&self, first: &Path, disks: &[PathBuf], more: &[String]) -> io::Result<Child> {
+        self.command(first, disks, more).stdin(Stdio::null()).spawn()
+    }
+
+    fn command(&self, first: &Path, disks: &[PathBuf], more: &[String]) -> Command {
         // What the machine has not written to its disk is gone with its power; what this machine has in
         // its own cache is not, and two machines with one disk share it. Each of them would lock the disk.
         let disks = disks.iter().map(|disk| {
             let file = format!("file.driver=file,file.filename={},file.locking=off", disk.display());
             format!("{file},if=virtio,format=raw,cache=unsafe")
         });
-        Command::new("qemu-system-x86_64")
-            .args(disks.flat_map(|disk| ["-drive".to_owned(), disk]))
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(disks.flat_map(|disk| ["-drive".to_owned(), disk]))
             // A reset ends QEMU. So does switching off, but before that the scenario says that it ended.
             .arg("-no-reboot")
             .args(["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "768"])
@@ -177,10 +185,9 @@ impl Kit {
             .arg("-initrd")
             .arg(first)
             .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
+            .stderr(Stdio::inherit());
+        qemu
     }
 }
 

@@ -40,8 +40,11 @@ fn impossible() -> Option<String> {
     if docker(&["image", "inspect", IMAGE]).is_some_and(|answer| answer.status.success()) {
         return None;
     }
-    if !docker(&["image", "inspect", BASE])?.status.success() {
-        return Some(format!("there is no image {BASE} (deploy/base-image.sh makes one)"));
+    // From a registry, or from Debian's packages where debootstrap is: whichever test comes first makes it.
+    let base = Command::new(here().join("../base-image.sh")).args(["--unless-there", BASE]).output().ok()?;
+    if !base.status.success() {
+        let why = said(&base);
+        return Some(format!("there is no image {BASE}: {}", why.trim().lines().last().unwrap_or_default()));
     }
     let file = here().join("Containerfile.test");
     let built = Command::new("docker")

@@ -33,7 +33,6 @@ fn check(config: &Path) {
         let pair = pair.unwrap();
         copy_folder(&pair.path(), &folder.path().join("scripts").join(pair.file_name()));
     }
-    copy_folder(&deploy().join("lab/scripts"), &folder.path().join("scripts/lab"));
     let checked = Command::new(program().unwrap()).args(["config", "check"]).arg(&place).output().unwrap();
     assert!(checked.status.success(), "{}: {}", config.display(), said(&checked));
 }
@@ -46,10 +45,47 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// The worked example as the lab runs it.
+fn in_the_lab() -> String {
+    let made = Command::new("sed")
+        .arg("-f")
+        .arg(deploy().join("lab/example.sed"))
+        .arg(deploy().join("samples/postgres-mirror.toml"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    String::from_utf8(made.stdout).unwrap()
+}
+
 #[test]
 fn the_worked_example_and_the_lab_pass_the_check() {
     check(&deploy().join("samples/postgres-mirror.toml"));
-    check(&deploy().join("lab/cluster.toml"));
+    let folder = tempfile::tempdir().unwrap();
+    let lab = folder.path().join("lab.toml");
+    fs::write(&lab, in_the_lab()).unwrap();
+    check(&lab);
+}
+
+#[test]
+fn the_lab_runs_the_worked_example_with_other_addresses_and_paths_and_nothing_else() {
+    let sample = text(&deploy().join("samples/postgres-mirror.toml"));
+    let lab = in_the_lab();
+    let only_in = |text: &str, other: &str| -> Vec<String> {
+        text.lines().filter(|line| !other.lines().any(|there| there == *line)).map(str::to_owned).collect()
+    };
+    let all = |lines: &[String], parts: &[&str]| {
+        let stray: Vec<_> =
+            lines.iter().filter(|line| !parts.iter().any(|part| line.contains(part))).collect();
+        assert!(stray.is_empty(), "different for another reason: {stray:#?}");
+    };
+    // Addresses, the areas of the disk, and the serial port, which containers do not have.
+    let (here, there) = (only_in(&sample, &lab), only_in(&lab, &sample));
+    all(&here, &["10.1.0.", "192.168.0.", "\"/dev/sdb", "\"com\"", "\"/dev/ttyS0\""]);
+    all(&there, &["172.30.85.", "172.30.86.", "/mirror/oracle.", "size = "]);
+    assert_eq!((here.len(), there.len()), (11, 10), "{here:#?} {there:#?}");
+    for address in ["10.1.0.", "192.168.0.", "/dev/sdb", "/dev/ttyS"] {
+        assert!(!lab.contains(address), "{address} is left in the lab:\n{lab}");
+    }
 }
 
 #[test]
@@ -112,7 +148,48 @@ fn the_watch_takes_a_silent_server_for_a_bad_one_and_writes_when_asked_to() {
     assert!(asked[1..].iter().all(|question| question == "UPDATE seen_here SET seen = now()"), "{asked:?}");
 }
 
-/// Says by itself that it is skipped where no Docker engine answers.
+/// The tour beside a `docker` that lacks something: whether it ends well, and what it says.
+fn tour_without(what: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let docker = folder.path().join("docker");
+    let body = format!(
+        "#!/bin/sh\nlacks={what}\ncase $1 in\ninfo) [ $lacks != engine ] ;;\ncompose) [ $lacks != compose ] ;;\n\
+         ps) [ $lacks != nothing ] || echo 0123abcd ;;\nimage | pull) [ $lacks != image ] ;;\n\
+         run) echo 'no such device' >&2; [ $lacks != devices ] ;;\n*) exit 3 ;;\nesac\n"
+    );
+    fs::write(&docker, body).unwrap();
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+    // What the tour calls, and nothing that could make an image or start a container.
+    for tool in ["bash", "dirname", "id", "cat"] {
+        let from = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
+        std::os::unix::fs::symlink(from.iter().find(|file| file.exists()).unwrap(), folder.path().join(tool))
+            .unwrap();
+    }
+    // The script by its own shell: `env` is not among them.
+    let toured = Command::new(folder.path().join("bash"))
+        .arg(deploy().join("tour.sh"))
+        .env("PATH", folder.path())
+        .output()
+        .unwrap();
+    (toured.status.success(), said(&toured))
+}
+
+#[test]
+fn the_tour_says_aloud_why_it_is_skipped_and_fails_where_a_lab_is_in_its_way() {
+    for (lacking, why) in [
+        ("engine", "skipped, because no Docker engine answers"),
+        ("compose", "skipped, because neither 'docker compose' nor docker-compose is installed"),
+        ("image", "skipped, because there is no image debian:bookworm-slim: debootstrap is missing"),
+        ("devices", "skipped, because containers get no /dev/fuse and loop devices here: no such device"),
+    ] {
+        let (well, said) = tour_without(lacking);
+        assert!(well && said.contains(why), "without {lacking}: {said}");
+    }
+    let (well, said) = tour_without("nothing");
+    assert!(!well && said.contains("the lab is there already; 'deploy/lab.sh down' takes it away"), "{said}");
+}
+
+/// Says by itself that it is skipped where no Docker engine answers, or containers get no FUSE and loop devices.
 #[test]
 fn the_tour_of_the_lab_finds_what_it_promises() {
     if Command::new("docker").arg("--version").output().is_err() {
@@ -122,8 +199,10 @@ fn the_tour_of_the_lab_finds_what_it_promises() {
     let toured = Command::new("bash")
         .arg(deploy().join("tour.sh"))
         .env("TASUKI_BINARY", program().unwrap())
+        // Where no other test has a server.
+        .env("LAB_PORT", "29901")
         // What is shown is what happens and not how fast, on a machine that may be busy.
-        .env("DETECT", std::env::var("DETECT").unwrap_or_else(|_| "5s".to_owned()))
+        .env("DETECT", std::env::var("DETECT").unwrap_or_else(|_| "8s".to_owned()))
         .status()
         .unwrap();
     assert!(toured.success());

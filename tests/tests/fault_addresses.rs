@@ -67,6 +67,31 @@ fn an_address_that_another_host_answers_for_is_left_to_it() {
 }
 
 #[test]
+fn r36_a_failover_takes_no_address_from_a_stranger_while_no_server_is_lost() {
+    if !possible() {
+        return;
+    }
+    let cluster = Cluster::prepare(default()).unwrap().form().unwrap();
+    cluster.await_whole().unwrap();
+    let (first, _) = cluster.active_and_leader().unwrap();
+    assert!(cluster.tasuki(0, &["group", "stop", GROUP]).unwrap().status.success());
+    cluster.lab().client().ip(&format!("addr add {}/24 dev eth0\n", cluster.address())).unwrap();
+    cluster.start_group().unwrap();
+    // It fails where it is tried first, and then on the server that it fails over to.
+    let refused = await_some("a refusal by another server", || {
+        let groups = cluster.status().map(|status| status.groups).unwrap_or_default();
+        let elsewhere = |name: &str| !name.is_empty() && name != SERVERS[first];
+        let group = groups.into_iter().find(|group| group.name == GROUP && elsewhere(&group.server));
+        let address = group.and_then(|group| group.resources.into_iter().find(|it| it.name == "address"));
+        Ok(address.map(|it| it.detail).filter(|detail| detail.contains("TSK-1403")))
+    });
+    println!("{}", refused.unwrap_or_else(|error| panic!("{error}\n{}", cluster.last_words(20))));
+    for (server, name) in SERVERS.iter().enumerate() {
+        assert!(!has(&cluster, server, cluster.address()), "{name} has it");
+    }
+}
+
+#[test]
 fn an_address_that_a_server_had_before_is_neither_used_nor_removed() {
     if !possible() {
         return;

@@ -1,7 +1,7 @@
 //! Two copies of a disk that went apart by an operator's force: shown as diverged with what each side
 //! has, down to the files, and nothing overwritten until somebody says whose is lost; that one is saved
-//! as an image first. Before that, checks of the copies: stopped, finding a planted difference, mending
-//! it; and a rebuild that rests, goes on and is ended.
+//! as an image first. Besides, checks of the copies: stopped, finding a planted difference, mending it; and
+//! a rebuild that rests, goes on and is ended.
 
 #![allow(clippy::unwrap_used)]
 
@@ -32,25 +32,36 @@ fn done<T>(outcome: io::Result<T>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-#[test]
-#[ignore = "a minute of power losses and rebuilds: just mirror-apart"]
-fn t2_c19_copies_that_went_apart_are_shown_and_the_loser_is_saved_before_it_is_overwritten() {
+/// A pair whose copies are brought up to date only when somebody says so.
+fn on_a_pair(keys: &str, mebibytes: u32, story: impl FnOnce(&Mirrored, usize)) {
     if let Some(why) = Mirrored::impossible() {
         println!("skipped, because {why}");
         return;
     }
     let ledger = env!("CARGO_BIN_EXE_ledger");
-    let keys = "automatic = false\nresync = { floor = \"8 MiB\", ceiling = \"8 MiB\" }";
+    let keys = format!("automatic = false\n{keys}");
     let service = |mount: &Path| Ok(format!("{ledger} {}", mount.join("ledger").display()));
-    let stage = done(Mirrored::form_with(DETECT, MEBIBYTES, keys, |_| Ok(()), service));
+    let stage = done(Mirrored::form_with(DETECT, mebibytes, &keys, |_| Ok(()), service));
     let _witness = Witness::join(&stage.cluster).unwrap();
     let active = done(stage.active());
     let (ok, text) = done(stage.said(active, &["mirror", "rebuild", DISK]));
     assert!(ok, "the first copy waits for a word too: {text}");
     done(stage.await_whole());
-    verify(&stage, active, 1 - active);
-    rest_and_stop(&stage, active, 1 - active);
-    go_apart(&stage);
+    story(&stage, active);
+}
+
+#[test]
+fn t2_c19_copies_that_went_apart_are_shown_and_the_loser_is_saved_before_it_is_overwritten() {
+    on_a_pair("", 24, |stage, _| go_apart(stage));
+}
+
+#[test]
+#[ignore = "a minute of slow checks and rebuilds: just mirror-apart"]
+fn c19_checks_find_and_mend_and_rebuilds_rest_and_end() {
+    on_a_pair("resync = { floor = \"8 MiB\", ceiling = \"8 MiB\" }", MEBIBYTES, |stage, active| {
+        verify(stage, active, 1 - active);
+        rest_and_stop(stage, active, 1 - active);
+    });
 }
 
 /// A check that is stopped, one that finds what was planted, and one that mends it.
@@ -123,7 +134,7 @@ fn go_apart(stage: &Mirrored) {
     done(stage.await_good(1));
     done(stage.on_disk(kiki, "mkdir sub; echo \"kiki's\" >sub/only-kiki; sync -f ."));
     done(stage.cluster.power_on(lala));
-    done(stage.told(stage.cluster.await_whole()));
+    done(stage.told(stage.cluster.await_servers()));
     done(stage.cluster.power_off(kiki));
     let force = |words: &[&str]| {
         let all = [&["mirror", "force", DISK, "--server", winner], words].concat();
@@ -134,12 +145,13 @@ fn go_apart(stage: &Mirrored) {
     let forced = || Ok(force(&["--confirm", "may lose data"]).0);
     done(stage.told(await_true("an operator's word", forced)));
     done(stage.told(await_true("the group where it was forced", || Ok(done(stage.active()) == lala))));
+    is_recorded(stage, lala, winner, loser);
     let there = done(stage.on_disk(lala, "ls; echo \"lala's\" >only-lala; sync -f ."));
     assert!(!there.contains("sub"), "it is the older copy: {there}");
     done(stage.cluster.power_on(kiki));
     let apart = |disk: &Value| disk["copies"][kiki]["link"] == "diverged";
     done(stage.await_disk("copies that went apart", apart));
-    done(stage.told(stage.cluster.await_whole()));
+    done(stage.told(stage.cluster.await_servers()));
 
     let (_, status) = done(stage.said(lala, &["mirror", "status"]));
     let names = [format!("--discard {loser}"), "TSK-1805".to_owned(), "Diverged".to_owned()];
@@ -166,6 +178,19 @@ fn go_apart(stage: &Mirrored) {
     // And the copy that was overwritten is one to go on from.
     done(stage.told(stage.cluster.move_to(kiki)));
     assert_eq!(done(stage.on_disk(kiki, "cat only-lala")), "lala's\n");
+}
+
+/// Who said so is kept, and which copies were good then: in the history, and with the disk.
+fn is_recorded(stage: &Mirrored, on: usize, winner: &str, loser: &str) {
+    let (ok, history) = done(stage.said(on, &["history", DISK]));
+    let words = format!("the copy on {winner} is the good one by an operator's word");
+    assert!(ok && history.contains(&words), "{history}");
+    let (ok, detail) = done(stage.said(on, &["mirror", "detail", DISK]));
+    let forced = detail.lines().find(|line| line.starts_with("forced"));
+    let forced = forced.unwrap_or_else(|| panic!("{detail}"));
+    assert!(ok && forced.contains(&format!("from the copy on {winner} at ")), "{forced}");
+    assert!(forced.ends_with(&format!("instead of {loser}")), "{forced}");
+    println!("{forced}\n{history}");
 }
 
 /// A copy of the image that the loser saved.

@@ -18,7 +18,7 @@ use tasuki_actors::ohas::mirrors::MirrorError;
 use tasuki_core::{
     config::{ClusterConfig, InitialCopy, MirrorDiskConfig, ResourceConfig, ResourceKind},
     ids::{ServerName, VolumeName},
-    mirror::{DiskState, LinkState, Role, state::Wish},
+    mirror::{DiskState, LinkState, Role, state::Wish, wire::Wires},
     registry::{
         Author, Command, State,
         mirror::{Volume, VolumeCommand},
@@ -268,6 +268,45 @@ async fn r26_r29_a_cut_mirror_cable_outdates_the_other_copy_before_the_next_answ
     client.goes_on().await;
     twin.kill_machine(&kiki()).await;
     twin.until_online("web", &[lala()]).await;
+    client.check();
+}
+
+/// A program that leaves a version out: its server is refused by the other one, the group goes on from its
+/// own copy, people are told whom to upgrade, and after that both copies are good again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r28_a_peer_without_a_common_version_is_put_out_and_comes_back_with_its_upgrade() {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    twin.kill_machine(&kiki()).await;
+    twin.until_online("web", &[lala()]).await;
+    until_good(&twin, &["lala"]).await;
+    let (mut heard, told) = (twin.node(&lala()).unwrap().events(), Arc::new(Mutex::new(Vec::new())));
+    let tells = told.clone();
+    let listening = tokio::spawn(async move {
+        while let Ok(event) = heard.recv().await {
+            tells.lock().unwrap().push((event.kind, event.text));
+        }
+    });
+    twin.disks().install(&lala(), Wires { oldest: 2, newest: 3 });
+    twin.boot(&kiki()).await;
+    let refused = |kind: &str, text: &str| {
+        let words = ["TSK-1830", "versions 2 to 3", "kiki version 1: upgrade kiki"];
+        kind == "mirror-refused" && words.iter().all(|word| text.contains(word))
+    };
+    until("lala says whom to upgrade", || {
+        told.lock().unwrap().iter().any(|(kind, text)| refused(kind, text))
+    })
+    .await;
+    client.goes_on().await;
+    assert_eq!(volume(&twin.node(&lala()).unwrap().state()).unwrap().good, set(&["lala"]));
+    twin.disks().install(&kiki(), Wires { oldest: 1, newest: 2 });
+    until_good(&twin, &["kiki", "lala"]).await;
+    listening.abort();
+    twin.kill_machine(&lala()).await;
+    twin.until_online("web", &[kiki()]).await;
     client.check();
 }
 

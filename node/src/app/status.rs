@@ -501,16 +501,33 @@ fn survival(
     groups: &[GroupStatus],
     confirmed: bool,
 ) -> Survival {
-    let up = |server: &&ServerStatus| match server.state {
-        ServerState::Up | ServerState::Leaving => !server.silent,
-        ServerState::Heard | ServerState::Joined => true,
-        ServerState::NotJoined | ServerState::Down | ServerState::NotHeard => false,
-    };
+    let up = |server: &&ServerStatus| is_there(server);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let voters = count(servers.iter().filter(|s| s.voter).count());
     let voters_up = count(servers.iter().filter(|s| s.voter).filter(up).count());
     let needed = voters / 2 + 1;
-    let stranded = groups
+    let stranded = stranded(state, servers, groups);
+    // R14: of two voters, the one that is left may go on when the record answers and lets it.
+    let tie_break = node.tie_break.as_ref().filter(|seen| seen.problem.is_none() && seen.record.is_some());
+    let both = state.tie_break.as_ref().is_some_and(|note| matches!(note.value.record.mode, Mode::Pair(..)));
+    let tie_break =
+        tie_break.filter(|_| both && voters == 2 && voters_up == 2).map(|seen| seen.place.clone());
+    let survives = confirmed && (voters_up > needed || tie_break.is_some());
+    Survival { survives, voters, voters_up, needed, stranded, tie_break }
+}
+
+/// Whether a server answers.
+fn is_there(server: &ServerStatus) -> bool {
+    match server.state {
+        ServerState::Up | ServerState::Leaving => !server.silent,
+        ServerState::Heard | ServerState::Joined => true,
+        ServerState::NotJoined | ServerState::Down | ServerState::NotHeard => false,
+    }
+}
+
+/// The groups that run where they are, and that no other server could take.
+fn stranded(state: &State, servers: &[ServerStatus], groups: &[GroupStatus]) -> Vec<GroupName> {
+    groups
         .iter()
         .filter(|group| group.target == Target::Online)
         .filter(|group| {
@@ -520,22 +537,19 @@ fn survival(
             if allowed.is_some_and(|config| bound(&config.value)) {
                 return false;
             }
-            let others = servers.iter().filter(up).filter(|server| {
-                server.state == ServerState::Up
+            // T2: what is on a mirrored disk goes only where all of it is.
+            let disks = || state.volumes.values().filter(|disk| disk.value.group == group.name);
+            let others = servers.iter().filter(|server| {
+                is_there(server)
+                    && server.state == ServerState::Up
+                    && disks().all(|disk| disk.value.good.contains(&server.name))
                     && Some(&server.name) != group.server.as_ref()
                     && allowed.is_some_and(|config| config.value.servers.contains(&server.name))
             });
             group.server.is_some() && others.count() == 0
         })
         .map(|group| group.name.clone())
-        .collect();
-    // R14: of two voters, the one that is left may go on when the record answers and lets it.
-    let tie_break = node.tie_break.as_ref().filter(|seen| seen.problem.is_none() && seen.record.is_some());
-    let both = state.tie_break.as_ref().is_some_and(|note| matches!(note.value.record.mode, Mode::Pair(..)));
-    let tie_break =
-        tie_break.filter(|_| both && voters == 2 && voters_up == 2).map(|seen| seen.place.clone());
-    let survives = confirmed && (voters_up > needed || tie_break.is_some());
-    Survival { survives, voters, voters_up, needed, stranded, tie_break }
+        .collect()
 }
 
 impl Survival {
@@ -561,3 +575,6 @@ impl Survival {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -687,6 +687,27 @@ mod tests {
     }
 
     #[test]
+    fn no_command_gives_an_option_of_every_command_another_meaning() {
+        fn look(command: &clap::Command, of_all: &[&clap::Arg], path: &str) {
+            for own in command.get_arguments().filter(|own| !own.is_global_set()) {
+                let same = |other: &&&clap::Arg| {
+                    own.get_id() == other.get_id()
+                        || own.get_long().is_some_and(|it| other.get_long() == Some(it))
+                };
+                let taken = of_all.iter().find(same).map(|other| other.get_id());
+                assert_eq!(taken, None, "{path} would not see its own {}", own.get_id());
+            }
+            for one in command.get_subcommands() {
+                look(one, of_all, &format!("{path} {}", one.get_name()));
+            }
+        }
+        let command = CommandLine::command();
+        let of_all: Vec<&clap::Arg> = command.get_arguments().filter(|it| it.is_global_set()).collect();
+        assert!(of_all.len() >= 5, "{of_all:?}");
+        look(&command, &of_all, "tasuki");
+    }
+
+    #[test]
     fn spans_need_a_unit() {
         assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(span("2h"), Ok(Duration::from_secs(7200)));

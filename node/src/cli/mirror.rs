@@ -67,8 +67,8 @@ pub(super) async fn perform(context: &Context, verb: MirrorVerb) -> Result<ExitC
             let parts: Vec<_> = answer.parts.into_iter().map(convert::difference_in).collect();
             context.out.show(&parts, |parts| differences::text(parts))?;
         }
-        MirrorVerb::Create { volume, group, data, metadata, keys, edit } => {
-            let areas = [("data".to_owned(), data), ("metadata".to_owned(), metadata)];
+        MirrorVerb::Create { volume, group, data_area, metadata_area, keys, edit } => {
+            let areas = [("data".to_owned(), data_area), ("metadata".to_owned(), metadata_area)];
             let keys = areas.into_iter().chain(keys).map(|(name, value)| wire::MirrorKey { name, value });
             let request =
                 wire::CreateMirrorRequest { volume, group, keys: keys.collect(), dry_run: edit.dry_run };
@@ -78,6 +78,7 @@ pub(super) async fn perform(context: &Context, verb: MirrorVerb) -> Result<ExitC
         MirrorVerb::Rebuild { volume, server, full, discard, wait } => {
             let is_discard = discard.is_some();
             let server = discard.or(server).map(ServerName::new);
+            let before = follow::Before::look(&mut client, &volume).await?;
             let order = Order::Rebuild { server: server.clone(), full, discard: is_discard };
             let done = match order_of(&mut client, &volume, &order).await {
                 // C21: sides that do not differ are copied all the same, if somebody says so.
@@ -89,7 +90,7 @@ pub(super) async fn perform(context: &Context, verb: MirrorVerb) -> Result<ExitC
                 }
                 done => done?,
             };
-            return follow::rebuild(context, &mut client, &volume, done, wait).await;
+            return follow::rebuild(context, &mut client, &volume, (before, done), wait).await;
         }
         MirrorVerb::Verify { volume, server, repair, wait } => {
             let order = Order::Verify { server: server.map(ServerName::new), repair };

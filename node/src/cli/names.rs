@@ -258,8 +258,8 @@ mod tests {
 
     #[test]
     fn the_node_is_asked_that_the_line_names() {
-        let typed = typed("--address 10.0.0.1 --identity=/root/id group move ");
+        let typed = typed("--address 10.0.0.1 --identity=/etc/id group move ");
         assert_eq!(typed.address.as_deref(), Some("10.0.0.1"));
-        assert_eq!((typed.identity.as_deref(), typed.data), (Some("/root/id"), None));
+        assert_eq!((typed.identity.as_deref(), typed.data), (Some("/etc/id"), None));
     }
 }

@@ -11,7 +11,11 @@ use std::{
 
 use tasuki_core::{
     ids::ServerName,
-    registry::state::{GroupState, Target},
+    registry::state::{
+        GroupState,
+        ResourceState::{OfflineFailure, OnlineFailure},
+        Target,
+    },
 };
 use tasuki_proto::v1::{self as wire, group_client::GroupClient, registry_client::RegistryClient};
 use tokio::time::{Instant, timeout};
@@ -58,17 +62,21 @@ enum Progress {
 
 impl Goal {
     fn progress(&self, group: &GroupStatus) -> Progress {
-        let failed = || {
-            let of = group.resources.iter().find(|resource| {
-                use tasuki_core::registry::state::ResourceState::{OfflineFailure, OnlineFailure};
-                matches!(resource.state, OnlineFailure | OfflineFailure)
-            });
+        let failed = |hint: &str| {
+            let of = group
+                .resources
+                .iter()
+                .find(|resource| matches!(resource.state, OnlineFailure | OfflineFailure));
             let what = of.map_or_else(String::new, |resource| {
                 format!(": resource {} {}", resource.name, resource.detail)
             });
             let server = group.server.as_ref().map_or_else(String::new, |server| format!(" on {server}"));
-            Progress::Failed(format!("group {} is in Error{server}{what}", group.name))
+            Progress::Failed(format!("group {} is in Error{server}{what}{hint}", group.name))
         };
+        // An owner that cannot stop a resource keeps the release pending and says Error. Until it has
+        // begun to stop, it still says the Error that the group was in before.
+        let does_not_stop =
+            group.releasing && group.resources.iter().any(|resource| resource.state == OfflineFailure);
         let given_up = group.state == GroupState::Error && !group.releasing;
         match self {
             Self::Offline if group.server.is_none() && group.target == Target::Offline => Progress::Reached,
@@ -76,8 +84,10 @@ impl Goal {
                 "group {} is wanted online again: somebody else started it",
                 group.name
             )),
-            // An owner that cannot stop a resource keeps the release pending and says Error.
-            Self::Offline if group.state == GroupState::Error => failed(),
+            Self::Offline if group.state == GroupState::Error && does_not_stop => failed(&format!(
+                "; when that is mended, `tasuki group reset {}` has it tried again",
+                group.name
+            )),
             Self::Online { .. } if group.target == Target::Offline => {
                 Progress::Failed(format!("group {} is wanted offline: somebody else stopped it", group.name))
             }
@@ -97,7 +107,7 @@ impl Goal {
                     _ => Progress::Reached,
                 }
             }
-            Self::Online { .. } if given_up => failed(),
+            Self::Online { .. } if given_up => failed(""),
             _ => Progress::Underway,
         }
     }
@@ -244,9 +254,10 @@ impl ProgressLine {
 
 #[cfg(test)]
 mod tests {
-    use tasuki_core::{ids::Epoch, time::WallTime};
+    use tasuki_core::{ids::Epoch, registry::state::ResourceState, time::WallTime};
 
     use super::*;
+    use crate::app::status::ResourceStatus;
 
     fn group(state: GroupState, server: Option<&str>, target: Target) -> GroupStatus {
         GroupStatus {
@@ -288,6 +299,38 @@ mod tests {
         assert!(matches!(goal.progress(&error), Progress::Failed(_)));
         let again = GroupStatus { releasing: true, ..error };
         assert_eq!(goal.progress(&again), Progress::Underway);
+    }
+
+    #[test]
+    fn a_stop_of_a_group_in_error_waits_and_fails_only_when_something_does_not_stop() {
+        let resource = |state| ResourceStatus {
+            name: "db".into(),
+            kind: "exec".into(),
+            state,
+            detail: "exit code 1".into(),
+            since: None,
+        };
+        let goal = Goal::Offline;
+        let error = |state, releasing| GroupStatus {
+            releasing,
+            resources: vec![resource(state)],
+            ..group(GroupState::Error, Some("kiki"), Target::Offline)
+        };
+        for releasing in [false, true] {
+            let before = error(ResourceState::OnlineFailure, releasing);
+            assert_eq!(goal.progress(&before), Progress::Underway, "it is only about to stop");
+        }
+        let Progress::Failed(why) = goal.progress(&error(ResourceState::OfflineFailure, true)) else {
+            panic!("what does not stop is not waited for");
+        };
+        assert!(
+            why.contains("resource db exit code 1")
+                && why.contains(&format!(
+                    "group reset {}",
+                    group(GroupState::Error, None, Target::Offline).name
+                )),
+            "{why}"
+        );
     }
 
     #[test]

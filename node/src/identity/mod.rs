@@ -23,6 +23,7 @@
 mod authority;
 mod caller;
 mod error;
+mod export_clients;
 mod folder;
 mod hand_out;
 mod pki;

@@ -7,7 +7,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{
+    pki_types::{CertificateDer, UnixTime},
+    server::danger::ClientCertVerifier,
+};
 
 use super::*;
 
@@ -322,6 +325,27 @@ async fn health_with(
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
     let request = tonic_health::pb::HealthCheckRequest::default();
     health.check(request).await.map(drop).map_err(|error| said(&error))
+}
+
+#[test]
+fn exports_are_for_servers_and_administrators_of_this_registry() {
+    let data = TempDir::new().unwrap();
+    let (identity, other) = (found(&data.path().join("one")), found(&data.path().join("other")));
+    let clients = identity.export_clients().unwrap();
+    let may = |pem: &str| {
+        let chain = pki::certificates(pem).unwrap();
+        clients.verify_client_cert(&chain[0], &chain[1..], UnixTime::now()).is_ok()
+    };
+    assert!(may(&identity.pki.server_pem));
+    assert!(!may(&other.pki.server_pem));
+    for (role, expected) in [(Role::Viewer, false), (Role::Operator, false), (Role::Admin, true)] {
+        assert_eq!(
+            may(&identity.issue_operator("aoi", role, DAY).unwrap().0.certificate),
+            expected,
+            "{role}"
+        );
+        assert!(!may(&other.issue_operator("aoi", role, DAY).unwrap().0.certificate), "another {role}");
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity as PemIdentity, ServerTlsConfig};
 
-use super::{Credentials, Identity, IdentityError, pki::certificates};
+use super::{Credentials, Identity, IdentityError, export_clients::ExportClients, pki::certificates};
 
 /// The name under which a server's certificate is checked, whatever address it was reached at.
 #[must_use]
@@ -40,26 +40,34 @@ impl Identity {
             .client_auth_optional(true)
     }
 
-    /// For exports of volumes over TCP: whoever connects shows a certificate of this cluster.
+    /// For exports of volumes over TCP: whoever connects shows the certificate of a server or of an
+    /// administrator of this cluster.
     ///
     /// # Errors
     /// When the identity's own files are not what they should be.
     pub fn export_tls(&self) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
+        let wrong = |error: &dyn Error| IdentityError::Crypto(error.to_string());
+        let own = certificates(&self.pki.server_pem).map_err(IdentityError::Crypto)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(self.pki.server_key.as_bytes()).map_err(|error| wrong(&error))?;
+        let config = rustls::ServerConfig::builder()
+            .with_client_cert_verifier(Arc::new(self.export_clients()?))
+            .with_single_cert(own, key)
+            .map_err(|error| wrong(&error))?;
+        Ok(Arc::new(config))
+    }
+
+    /// Who may connect to them.
+    pub(super) fn export_clients(&self) -> Result<ExportClients, IdentityError> {
         choose_provider();
         let wrong = |error: &dyn Error| IdentityError::Crypto(error.to_string());
         let mut authority = rustls::RootCertStore::empty();
         for certificate in certificates(&self.pki.ca_pem).map_err(IdentityError::Crypto)? {
             authority.add(certificate).map_err(|error| wrong(&error))?;
         }
-        let clients = WebPkiClientVerifier::builder(Arc::new(authority)).build();
-        let own = certificates(&self.pki.server_pem).map_err(IdentityError::Crypto)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(self.pki.server_key.as_bytes()).map_err(|error| wrong(&error))?;
-        let config = rustls::ServerConfig::builder()
-            .with_client_cert_verifier(clients.map_err(|error| wrong(&error))?)
-            .with_single_cert(own, key)
-            .map_err(|error| wrong(&error))?;
-        Ok(Arc::new(config))
+        let signed = WebPkiClientVerifier::builder(Arc::new(authority)).build();
+        let signed = signed.map_err(|error| wrong(&error))?;
+        Ok(ExportClients { signed, lineage: self.lineage().clone() })
     }
 
     /// For calls to the server `to`, with this server's certificate.

@@ -17,7 +17,7 @@ fn scripts() -> PathBuf {
 }
 
 /// The console of a machine that ran the scenario. `None`: skipped, and said so.
-fn run(way: &str, release: &str, module: &str) -> Option<String> {
+fn run(scenario: &str, program: &str, way: &str, release: &str, module: &str) -> Option<String> {
     let needed = [
         "qemu-system-x86_64",
         "busybox",
@@ -57,11 +57,11 @@ fn run(way: &str, release: &str, module: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("scenario");
     fs::create_dir(&inside).unwrap();
-    fs::copy(scripts().join("scenarios/device_outlives.sh"), inside.join("scenario.sh")).unwrap();
+    fs::copy(scripts().join("scenarios").join(scenario), inside.join("scenario.sh")).unwrap();
     fs::write(inside.join("order"), way).unwrap();
     fs::File::create(inside.join("image")).unwrap().set_len(32 * 1024 * 1024).unwrap();
     good(Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(inside.join("image")));
-    let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/volume_device");
+    let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples").join(program);
     let first = folder.path().join("initrd");
     good(Command::new("sh").arg(scripts().join("pack.sh")).args([&kit, &inside, &first, &program]));
     let seen = Command::new("timeout")
@@ -103,12 +103,47 @@ fn outlived(console: &str, node: &str) {
 
 #[test]
 fn r34_a_device_of_the_kernels_nbd_client_waits_for_the_next_process() {
-    let Some(console) = run("nbd", "", "nbd") else { return };
+    let Some(console) = run("device_outlives.sh", "volume_device", "nbd", "", "nbd") else { return };
     outlived(&console, "/dev/nbd");
 }
 
 #[test]
 fn r34_a_device_of_the_user_space_block_driver_waits_for_the_next_process() {
-    let Some(console) = run("ublk", "bookworm-backports", "ublk_drv") else { return };
+    let ublk = run("device_outlives.sh", "volume_device", "ublk", "bookworm-backports", "ublk_drv");
+    let Some(console) = ublk else { return };
     outlived(&console, "/dev/ublkb");
+}
+
+/// The same with a mirrored volume behind the device: neither the end of its server nor that of its peer
+/// fails anything, both copies are equal in the end, and a stand-down ends it.
+fn mirrored(console: &str, node: &str) {
+    let says = |what: &str| assert!(console.contains(what), "{what} is missing in\n{console}");
+    says(&format!("MARK server said /dev/tasuki/data is {node}"));
+    says("MARK killed");
+    says("MARK server said resync");
+    says("MARK server said back");
+    says("MARK server said out");
+    says("MARK nothing failed");
+    says("MARK closed with 0");
+    says("MARK the copies are equal");
+    says("MARK found first and 300 lines");
+    says("MARK stood down with 0");
+    says("MARK writing fails");
+    says("MARK end of the scenario");
+    assert!(!console.contains("MARK not mounted"), "{console}");
+    assert!(!console.contains("the kernel complains"), "{console}");
+}
+
+#[test]
+#[ignore = "one more machine: just vm-mirror"]
+fn r34_a_mirrored_device_of_the_kernels_nbd_client_waits_for_the_next_process() {
+    let Some(console) = run("device_mirror.sh", "pair", "nbd", "", "nbd") else { return };
+    mirrored(&console, "/dev/nbd");
+}
+
+#[test]
+fn r34_a_mirrored_device_of_the_user_space_block_driver_waits_for_the_next_process() {
+    let ublk = run("device_mirror.sh", "pair", "ublk", "bookworm-backports", "ublk_drv");
+    let Some(console) = ublk else { return };
+    mirrored(&console, "/dev/ublkb");
 }

@@ -18,7 +18,10 @@ use std::{
 use path_common::{EXTENT, Pair, begin_flush, begin_write, block, flush, name, read, run, until, write};
 use tasuki_core::{ids::Epoch, mirror::state::PeerMode};
 use tasuki_storage::volume::{Area, memory::Operation};
-use tasuki_volume::path::{Planted, VolumeEvent};
+use tasuki_volume::{
+    block::BlockError,
+    path::{Planted, VolumeEvent},
+};
 
 /// Tells a story with its rule and without it.
 fn told<F: Future<Output = bool>>(rule: Planted, story: impl Fn(Pair) -> F) {
@@ -187,6 +190,51 @@ fn r32_a_flush_is_answered_when_both_have_flushed() {
             assert_eq!(far.unsynced(), 0);
         }
         !early
+    });
+}
+
+/// There is one level of acknowledgement: a write that was only sent to the peer is not answered. Were it, it
+/// would be missing after the next failover.
+#[test]
+fn r33_a_write_is_answered_when_both_copies_have_it() {
+    told(Planted::R33Early, |mut pair| async move {
+        let door = pair.promote(0).await;
+        pair.both_good().await;
+        pair.cable.hold(true);
+        let mut written = begin_write(&door, 0, block(2)).await;
+        let own = pair.hosts[0].data.clone();
+        until(|| holds(&own, 0, 2)).await;
+        // The primary has had every opportunity to answer.
+        for _ in 0..50 {
+            read(&door, EXTENT, 1).await.unwrap();
+        }
+        let answered = written.try_recv() == Ok(Ok(()));
+        drop(door);
+        pair.still(0).await;
+        pair.cable.cut();
+        pair.kill(0).await;
+        pair.cable.hold(false);
+        let door = pair.promote(1).await;
+        !answered || read(&door, 0, 4096).await.unwrap() == block(2)
+    });
+}
+
+/// A write waits for a peer that does not answer; the primary stands down. Whoever waits is told, or he would
+/// wait for ever.
+#[test]
+fn r34_what_waits_for_a_peer_fails_when_the_volume_stands_down() {
+    told(Planted::R34Waits, |mut pair| async move {
+        let door = pair.promote(0).await;
+        pair.cable.hold(true);
+        let mut waiting = begin_write(&door, 0, block(1)).await;
+        let own = pair.hosts[0].data.clone();
+        until(|| holds(&own, 0, 1)).await;
+        let volume = pair.up(0).volume.clone();
+        volume.fail_io();
+        volume.answers().await.unwrap();
+        let answer = waiting.try_recv();
+        pair.cable.hold(false);
+        answer == Ok(Err(BlockError::Io))
     });
 }
 

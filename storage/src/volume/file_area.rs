@@ -29,6 +29,11 @@ use super::{
 /// What the kernel can make zeroes of: whole blocks of this size.
 const UNIT: u64 = 4096;
 
+/// The most that is written at a time, in bytes. The kernel caches what comes in one write as one piece, and
+/// walks through all blocks of a piece at each later write to one of them: after writes of 1 MiB a 4 KiB
+/// write took 20 µs here, after writes of 32 KiB 2.7 µs. A first write of 1 MiB takes 40 µs more for it.
+const PIECE: usize = 32 << 10;
+
 /// A device or file that this program has for itself.
 #[derive(Debug)]
 pub struct FileArea {
@@ -182,7 +187,8 @@ impl Area for FileArea {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.inside(bytes.len(), offset)?;
-        self.file.write_all_at(bytes, offset)
+        let pieces = bytes.chunks(PIECE).zip((offset..).step_by(PIECE));
+        pieces.into_iter().try_for_each(|(piece, at)| self.file.write_all_at(piece, at))
     }
 
     fn start_writing(&self, offset: u64, length: u64) {

@@ -19,7 +19,7 @@ use tasuki_core::{
 };
 use tokio::sync::oneshot;
 
-use super::{looks::Looks, volumes::Disks};
+use super::{looks::Looks, patience::inexcusable, volumes::Disks};
 
 /// A resource on a machine.
 type Which = (GroupName, ResourceName);
@@ -354,9 +354,9 @@ pub fn assert_never_two<'a>(machines: impl Iterator<Item = &'a Arc<Machine>>) {
         match what {
             Happening::Started(which) => {
                 if let Some(other) = runs.insert(which.clone(), server.clone()) {
-                    panic!(
+                    inexcusable(&format!(
                         "{which:?} was started on {server} at {at:?} while it ran on {other}: {moments:#?}"
-                    );
+                    ));
                 }
             }
             Happening::Stopped(which) => {

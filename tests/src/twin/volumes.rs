@@ -18,7 +18,10 @@ use tasuki_actors::ports::{
 };
 use tasuki_core::{
     ids::{Epoch, Lineage, ServerName, VolumeName},
-    mirror::{DiskState, Role, geometry::Geometry, handshake::LocalCopy, history::History, state::PeerMode},
+    mirror::{
+        DiskState, Role, geometry::Geometry, handshake::LocalCopy, history::History, state::PeerMode,
+        wire::Wires,
+    },
 };
 use tokio::sync::mpsc;
 
@@ -45,6 +48,8 @@ struct Inner {
     open: BTreeMap<Which, Live>,
     lives: u64,
     resynced: u64,
+    /// Servers whose program speaks other versions of the frames.
+    wires: BTreeMap<ServerName, Wires>,
 }
 
 /// One copy: what survives its node.
@@ -129,6 +134,10 @@ impl Copy {
 }
 
 impl Inner {
+    fn speaks(&self, server: &ServerName) -> Wires {
+        self.wires.get(server).copied().unwrap_or(Wires::OURS)
+    }
+
     fn is_set(&self, which: &Which, peer: &ServerName) -> bool {
         self.open.get(which).and_then(|live| live.met.get(peer)).is_some_and(|met| met.set)
     }
@@ -187,6 +196,11 @@ impl Disks {
         if let Some(live) = inner.open.get(&which) {
             let _gone = live.events.send(VolumeEvent::DiskFailed { why: "the disk was pulled".into() });
         }
+    }
+
+    /// The program of a server speaks these versions of the frames from here on.
+    pub fn install(&self, server: &ServerName, wires: Wires) {
+        self.inner().wires.insert(server.clone(), wires);
     }
 
     /// A data path ends by a fault of its own: nothing under way is answered.

@@ -1,13 +1,22 @@
 //! Two machines on one cable, with disks that both have. Both are watched, on one clock.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Instant,
 };
 
 use super::{Kit, Machine, Seen, watch::watch};
+
+/// QEMU's words for one end of a cable between two machines, whose plugs are in this folder.
+pub(super) fn cable(plugs: &Path, number: usize) -> Vec<String> {
+    let plug = |number: usize| plugs.join(format!("plug-{number}")).display().to_string();
+    let (mine, other) = (plug(number), plug(1 - number));
+    let cable = format!("dgram,id=n,local.type=unix,local.path={mine},remote.type=unix,remote.path={other}");
+    let card = format!("virtio-net-pci,netdev=n,mac=52:54:00:00:00:0{number}");
+    vec!["-netdev".to_owned(), cable, "-device".to_owned(), card]
+}
 
 impl Kit {
     /// Boots two machines, each with a file `me` that has its number, and watches them until the first one
@@ -35,13 +44,7 @@ impl Kit {
                 cut: None,
             };
             let first = self.pack(&machine, &own)?;
-            let plug = |number: usize| folder.path().join(format!("plug-{number}")).display().to_string();
-            let (mine, other) = (plug(number), plug(1 - number));
-            let cable =
-                format!("dgram,id=n,local.type=unix,local.path={mine},remote.type=unix,remote.path={other}");
-            let card = format!("virtio-net-pci,netdev=n,mac=52:54:00:00:00:0{number}");
-            let more = ["-netdev".to_owned(), cable, "-device".to_owned(), card];
-            Ok::<_, String>((first, more))
+            Ok::<_, String>((first, cable(folder.path(), number)))
         };
         let made = [machine(0)?, machine(1)?];
         let boot = |number: usize| {

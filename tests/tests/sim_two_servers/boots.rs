@@ -1,8 +1,22 @@
 //! Who boots alone, or with a record that is not what it was.
 
 use tasuki_core::{config::TieBreak, ids::RaftId, membership::tie_break::Mode};
+use tasuki_tests::twin::Twin;
 
-use super::{DETECT, kiki, lala, nobody_goes_on, propose, token, two, until, until_voters, witness};
+use super::{
+    DETECT, kiki, lala, nobody_goes_on, propose, token, two, two_that_wait_at_a_boot, until, until_voters,
+    witness,
+};
+
+/// Lala boots, claims, and runs what there is; kiki boots after it, and both vote.
+async fn lala_goes_on_and_kiki_returns(twin: &Twin) {
+    twin.boot(&lala()).await;
+    until_voters(twin, &["lala"], true).await;
+    twin.until_online("web", &[lala()]).await;
+    twin.boot(&kiki()).await;
+    until_voters(twin, &["kiki", "lala"], true).await;
+    twin.assert_one_owner_at_a_time();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_a_crash_after_the_swap_leaves_an_owner_that_claims_again() {
@@ -24,6 +38,50 @@ async fn r16_a_crash_after_the_swap_leaves_an_owner_that_claims_again() {
     twin.boot(&kiki()).await;
     until_voters(&twin, &["kiki", "lala"], true).await;
     twin.until_whole().await;
+    twin.assert_one_owner_at_a_time();
+}
+
+/// As when its lease ended in the middle of its claim, and its node was started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r16_one_whom_the_record_names_claims_again_without_giving_the_other_time_to_boot() {
+    let twin = two_that_wait_at_a_boot(witness()).await;
+    twin.register().cut_after_swap();
+    twin.kill_machine(&kiki()).await;
+    until("the record names lala", || {
+        twin.register().record().is_some_and(|record| record.mode == Mode::Sole(RaftId(2)))
+    })
+    .await;
+    twin.kill_machine(&lala()).await;
+    twin.boot(&lala()).await; // it does not reach the record at first, and asks again
+    twin.register().heal();
+    until_voters(&twin, &["lala"], true).await;
+    twin.until_online("web", &[lala()]).await;
+    twin.boot(&kiki()).await;
+    until_voters(&twin, &["kiki", "lala"], true).await;
+    twin.assert_one_owner_at_a_time();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r16_a_node_that_restarts_on_its_machine_gives_a_lost_one_no_time_to_boot() {
+    let twin = two_that_wait_at_a_boot(witness()).await;
+    twin.kill_node(&lala()).await;
+    twin.kill_machine(&kiki()).await;
+    assert!(twin.register().record().is_some_and(|record| matches!(record.mode, Mode::Pair(..))));
+    lala_goes_on_and_kiki_returns(&twin).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_boots_gives_the_other_its_time_to_boot() {
+    let twin = two_that_wait_at_a_boot(witness()).await;
+    let before = twin.register().swaps().len();
+    for server in [kiki(), lala()] {
+        twin.kill_machine(&server).await;
+    }
+    twin.boot(&lala()).await;
+    nobody_goes_on(&twin, &lala()).await;
+    twin.boot(&kiki()).await;
+    twin.until_online("web", &[kiki(), lala()]).await;
+    assert_eq!(twin.register().swaps().len(), before, "{:?}", twin.register().swaps());
     twin.assert_one_owner_at_a_time();
 }
 
@@ -49,12 +107,7 @@ async fn r40_both_lost_power_and_the_one_that_the_record_names_opens_the_registr
     for server in [kiki(), lala()] {
         twin.kill_machine(&server).await;
     }
-    twin.boot(&lala()).await;
-    until_voters(&twin, &["lala"], true).await;
-    twin.until_online("web", &[lala()]).await;
-    twin.boot(&kiki()).await;
-    until_voters(&twin, &["kiki", "lala"], true).await;
-    twin.assert_one_owner_at_a_time();
+    lala_goes_on_and_kiki_returns(&twin).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

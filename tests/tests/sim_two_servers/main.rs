@@ -112,9 +112,20 @@ fn listen() {
 }
 
 async fn two(tie_break: TieBreak) -> Twin {
+    two_of(with(2, tie_break)).await
+}
+
+/// Two that would wait for each other longer than any test does, when both boot.
+async fn two_that_wait_at_a_boot(tie_break: TieBreak) -> Twin {
+    let mut config = with(2, tie_break);
+    config.settings.startup_wait = PATIENT * 100;
+    two_of(config).await
+}
+
+async fn two_of(config: ClusterConfig) -> Twin {
     listen();
-    let has_record = has_record(&tie_break);
-    let twin = Twin::form(with(2, tie_break)).await;
+    let has_record = has_record(&config.settings.votes.tie_break);
+    let twin = Twin::form(config).await;
     twin.until_whole().await;
     twin.until_online("web", &servers(&["kiki"])).await;
     until_voters(&twin, &["kiki", "lala"], has_record).await;

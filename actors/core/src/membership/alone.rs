@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
-use super::tie_break::OwnLog;
+use super::tie_break::{Mode, OwnLog, Record, claim};
 use crate::{ids::RaftId, timing::Timing};
 
 /// The other one, where exactly two vote and this server is one of them. During a change, both
@@ -33,6 +33,39 @@ pub fn patience(timing: &Timing, silent: bool) -> Duration {
         // Its beats arrive: it may be slow. But waiting longer would cost the own lease.
         (timing.lease * 3 / 4).max(timing.path_lost)
     }
+}
+
+/// What the start of a node says of the other one of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Something was exchanged since: nothing.
+    Over,
+    /// The record says that this server goes on alone: it had claimed before it ended (R16), and the
+    /// other one can do nothing without it, whether it lives or not.
+    Named,
+    /// Only the node started anew, as after its lease has ended, and the other one is not heard. Had it
+    /// lived, it would have gone on meanwhile, and the record would refuse this one.
+    OfTheNode,
+    /// The machine booted: perhaps both did, after a loss of power, and the other one is a moment
+    /// behind. Or it is heard, and will be met.
+    OfTheMachine,
+}
+
+/// How long after its start a node gives the other one to come up before it takes it as lost.
+#[must_use]
+pub fn time_to_come_up(beginning: Beginning, startup_wait: Duration, timing: &Timing) -> Duration {
+    match beginning {
+        Beginning::Over | Beginning::Named => Duration::ZERO,
+        // Time enough to be heard, were it there.
+        Beginning::OfTheNode => startup_wait.min(timing.detect),
+        Beginning::OfTheMachine => startup_wait,
+    }
+}
+
+/// Whether the record names this server as the one that goes on alone, and its log can follow (R16).
+#[must_use]
+pub fn may_claim_at_once(record: Option<&Record>, own: &OwnLog) -> bool {
+    record.is_some_and(|record| record.mode == Mode::Sole(own.me)) && claim(record, own).is_ok()
 }
 
 /// One of the two, as the choice of who goes first sees it.
@@ -76,6 +109,30 @@ mod tests {
         let within = |configs: &[&[u64]]| in_every_quorum(RaftId(1), &own(1, configs).configs);
         assert!(within(&[&[1, 2]]) && within(&[&[1, 2], &[1, 2, 3]]) && within(&[&[1]]));
         assert!(!within(&[&[1, 2, 3]]) && !within(&[&[2]]) && !within(&[&[1, 2, 3], &[2, 3]]));
+    }
+
+    #[test]
+    fn r16_one_that_has_claimed_waits_for_nobody_and_a_restarted_node_only_a_moment() {
+        let timing = Timing::from_detect(Duration::from_secs(2));
+        let waits =
+            |beginning, startup| time_to_come_up(beginning, Duration::from_secs(startup), &timing).as_secs();
+        assert_eq!(waits(Beginning::Over, 30), 0);
+        assert_eq!(waits(Beginning::Named, 30), 0);
+        assert_eq!(waits(Beginning::OfTheNode, 30), 2);
+        assert_eq!(waits(Beginning::OfTheNode, 1), 1, "never longer than after a boot");
+        assert_eq!(waits(Beginning::OfTheMachine, 30), 30);
+    }
+
+    #[test]
+    fn r16_r17_only_a_record_of_this_cluster_that_names_this_server_lets_it_claim_at_once() {
+        let log = own(3, &[&[1, 2]]);
+        let record = |lineage: &str, number, mode| Record { lineage: Lineage::from(lineage), number, mode };
+        let (me, other) = (RaftId(1), RaftId(2));
+        assert!(may_claim_at_once(Some(&record("one", 4, Mode::Sole(me))), &log));
+        assert!(!may_claim_at_once(Some(&record("one", 4, Mode::Sole(other))), &log));
+        assert!(!may_claim_at_once(Some(&record("one", 3, Mode::Pair(me, other))), &log));
+        assert!(!may_claim_at_once(Some(&record("other", 4, Mode::Sole(me))), &log));
+        assert!(!may_claim_at_once(None, &log));
     }
 
     #[test]

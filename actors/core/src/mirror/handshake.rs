@@ -7,11 +7,9 @@ use super::{
     DiskState,
     geometry::Geometry,
     history::{Compared, History},
+    wire::{self, Apart, Wires},
 };
 use crate::ids::{Epoch, Lineage, ServerName, VolumeName};
-
-/// The version of the frames that this program speaks, and the oldest that it understands.
-pub const WIRE: u32 = 1;
 
 /// What one server's management area says of its copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +27,7 @@ pub struct LocalCopy {
     pub crashed: bool,
 }
 
-/// What a primary says first.
+/// What a primary says first. Its form never changes; what is new comes last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The registry's lineage (R24).
@@ -45,10 +43,11 @@ pub struct Hello {
     /// The lineage of its data.
     pub history: History,
     /// The frames that it speaks.
-    pub wire: u32,
+    pub wire: Wires,
 }
 
-/// What a secondary answers, after it has stored the epoch durably.
+/// What a secondary answers, after it has stored the epoch durably. Its form never changes; what is new
+/// comes last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// Who.
@@ -58,6 +57,9 @@ pub struct Welcome {
     /// The extents that its dirty map and its activity log name. The names themselves follow when a
     /// resync begins (R30).
     pub differing: u64,
+    /// The version of all frames that follow.
+    #[serde(deserialize_with = "wire::chosen")]
+    pub wire: u32,
 }
 
 /// Why a secondary does not talk to a primary.
@@ -86,13 +88,8 @@ pub enum Unwelcome {
         theirs: u64,
     },
     /// The peer's program is too old or too new.
-    #[error("the primary speaks version {theirs} of the mirror's frames, this server {own}")]
-    OtherWire {
-        /// Here.
-        own: u32,
-        /// The primary's.
-        theirs: u32,
-    },
+    #[error("{0}")]
+    OtherWire(Apart),
     /// This server is primary itself, under a newer or the same epoch.
     #[error("it is primary itself, under epoch {0}")]
     PrimaryHere(Epoch),
@@ -117,8 +114,9 @@ pub enum Course {
     PeerIsNewer,
 }
 
-/// Whether the copy `own` lets a primary in that says `hello`. `primary` is the epoch under which
-/// this server is primary itself.
+/// Whether the copy `own`, whose program `speaks` these versions of the frames, lets a primary in that
+/// says `hello`; the version that both then speak. `primary` is the epoch under which this server is
+/// primary itself.
 ///
 /// # Errors
 /// Why not.
@@ -126,14 +124,15 @@ pub fn answer(
     own: &LocalCopy,
     lineage: &Lineage,
     primary: Option<Epoch>,
+    speaks: Wires,
     hello: &Hello,
-) -> Result<(), Unwelcome> {
+) -> Result<u32, Unwelcome> {
     if hello.lineage != *lineage {
         return Err(Unwelcome::OtherLineage(lineage.clone()));
     }
-    if hello.wire != WIRE {
-        return Err(Unwelcome::OtherWire { own: WIRE, theirs: hello.wire });
-    }
+    let Some(wire) = speaks.common(hello.wire) else {
+        return Err(Unwelcome::OtherWire(Apart { own: speaks, theirs: hello.wire }));
+    };
     if let Some(epoch) = primary.filter(|epoch| *epoch >= hello.epoch) {
         return Err(Unwelcome::PrimaryHere(epoch));
     }
@@ -146,7 +145,7 @@ pub fn answer(
     if matches!(own.disk, DiskState::Failed | DiskState::Diskless) {
         return Err(Unwelcome::NoDisk(own.disk.to_string()));
     }
-    Ok(())
+    Ok(wire)
 }
 
 /// A peer has let a primary in.
@@ -183,4 +182,53 @@ pub fn course(meeting: &Meeting<'_>) -> Course {
     }
     let full = compare || peer.history.0.is_empty() || good && !near;
     Course::Resync { full }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Generation;
+
+    fn copy() -> LocalCopy {
+        let mut history = History::default();
+        history.step(Generation(1), &ServerName::from("kiki"));
+        let (geometry, epoch) = (Geometry::of(1 << 20), Epoch(3));
+        LocalCopy { geometry, epoch, disk: DiskState::Consistent, history, crashed: false }
+    }
+
+    fn hello(wire: Wires) -> Hello {
+        let LocalCopy { geometry, history, .. } = copy();
+        Hello {
+            lineage: Lineage::from("line"),
+            volume: VolumeName::from("data"),
+            primary: ServerName::from("kiki"),
+            epoch: Epoch(4),
+            geometry,
+            history,
+            wire,
+        }
+    }
+
+    fn answered(speaks: Wires, theirs: Wires) -> Result<u32, Unwelcome> {
+        answer(&copy(), &Lineage::from("line"), None, speaks, &hello(theirs))
+    }
+
+    #[test]
+    fn programs_of_two_versions_speak_the_newest_that_both_know() {
+        let (old, both, new) = (Wires::only(1), Wires { oldest: 1, newest: 2 }, Wires::only(2));
+        assert_eq!(answered(old, both), Ok(1));
+        assert_eq!(answered(both, old), Ok(1));
+        assert_eq!(answered(both, both), Ok(2));
+        assert_eq!(answered(both, new), Ok(2));
+    }
+
+    #[test]
+    fn a_primary_without_a_common_version_is_not_let_in_and_told_both() {
+        let (old, new) = (Wires::only(1), Wires { oldest: 2, newest: 3 });
+        let refused = answered(old, new);
+        assert_eq!(refused, Err(Unwelcome::OtherWire(Apart { own: old, theirs: new })));
+        let text = refused.map_err(|why| why.to_string());
+        assert!(text.is_err_and(|text| text.contains("versions 2 to 3") && text.ends_with("version 1")));
+        assert_eq!(answered(new, old), Err(Unwelcome::OtherWire(Apart { own: new, theirs: old })));
+    }
 }

@@ -11,7 +11,7 @@ pub(crate) enum Lapse {
     /// R25: anybody may speak for a volume, under any epoch, and whatever the facts are. (One of the two
     /// stands in for the other.)
     AnyEpoch,
-    /// T2: a copy that is not good may be opened.
+    /// T2, R40: a copy that is not good may be opened, and its server is given the group.
     AnyCopy,
     /// R26: "UpToDate" counts only when it is known to be committed.
     NotAsIfCommitted,

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `state` | the mirror-state decision: what the primary does at each event | machine |
 //! | `handshake` | whether two copies may talk, and what a resync has to copy | plan |
+//! | `wire` | the version of the frames that two programs speak | plan |
 //! | `history` | same, ahead, behind or diverged | data |
 //! | `dirty_map`, `activity` | which extents differ, which may | data |
 //! | `resync` | how fast, and how long yet | machine |
@@ -22,6 +23,7 @@ pub mod history;
 pub(crate) mod lapse;
 pub mod resync;
 pub mod state;
+pub mod wire;
 mod words;
 
 pub use self::words::{Colour, DiskState, LinkState, Role};

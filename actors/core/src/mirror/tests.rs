@@ -14,6 +14,7 @@
 //! | `rules` | each rule taken out, and noticed by walks |
 //! | `story`, `stories/*.txt` | each rule and each path as a story, told with the rule and without it |
 //! | `exhaustive` | every interleaving of a tiny world, to a depth |
+//! | `placed` | whom a group is given to after all lost their power (R40) |
 //! | `states`, `table` | what the machine does in each situation at each event: `docs/mirror-states.md` |
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, clippy::disallowed_methods)]
@@ -25,6 +26,7 @@ mod frames;
 mod moves;
 mod orders;
 mod path;
+mod placed;
 mod process;
 mod promise;
 mod random;

@@ -10,13 +10,15 @@
 //! Watching, a look:  good                        -> Normal; mended, if it was not Normal before
 //!                    bad, retries left           -> as before
 //!                    bad, more than retries      -> Error; found, again at each bad look
-//! Watching, a look:  doubtful                    -> Caution; nothing is mended
+//! Watching, a look:  doubtful                    -> Caution, told again with another reason; nothing is
+//!                                                   mended
 //! Watching, pid:     the process lives           -> Normal
 //!                    it has ended                -> Error; found at once, again after each interval
 //! ```
 //!
-//! Looks are never two at a time; the next one follows `interval` after the end of the last. What
-//! comes of a look that began before the monitor was switched off counts for nothing.
+//! Looks are never two at a time; the next one follows `interval` after the end of the last, or at once
+//! where what it looks at is said to have changed. What comes of a look that began before the monitor was
+//! switched off counts for nothing.
 
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ pub enum Event {
     Doubtful(String),
     /// The process that a `pid` monitor watches has ended.
     Ended(String),
+    /// What it looks at has changed: what the last look saw says nothing any more.
+    Changed,
     /// The time that [`Watch::wakes`] named has come.
     Tick,
     /// Monitors of this cluster should not look now, or may again.
@@ -84,15 +88,17 @@ pub struct Watch {
     /// What the start delay counts from: the node's start for `always`, else the target's.
     since: Timestamp,
     phase: Phase,
-    /// A look is under way; `stale` when its answer counts for nothing.
+    /// A look is under way; `stale` when its answer counts for nothing, `again` when another one is to
+    /// follow at once.
     looking: bool,
     stale: bool,
+    again: bool,
     bad_in_a_row: u32,
     /// How the process of a `pid` monitor ended.
     ended: Option<String>,
     state: MonitorState,
     detail: String,
-    reported: Option<MonitorState>,
+    reported: Option<MonitorReport>,
 }
 
 impl Watch {
@@ -112,6 +118,7 @@ impl Watch {
             phase: Phase::Off,
             looking: false,
             stale: false,
+            again: false,
             bad_in_a_row: 0,
             ended: None,
             state: MonitorState::Unused,
@@ -158,21 +165,25 @@ impl Watch {
                 }
             }
             Event::Answer(answer) if self.looking => {
-                self.looking = false;
-                if !std::mem::take(&mut self.stale) && matches!(self.phase, Phase::Watching { .. }) {
-                    self.phase = Phase::Watching { next: now + self.interval };
+                if self.looked(now) {
                     self.answer(answer, &mut actions);
                 }
             }
             Event::Doubtful(detail) if self.looking => {
-                self.looking = false;
-                if !std::mem::take(&mut self.stale) && matches!(self.phase, Phase::Watching { .. }) {
-                    self.phase = Phase::Watching { next: now + self.interval };
+                if self.looked(now) {
                     self.bad_in_a_row = 0;
                     if self.state == MonitorState::Error {
                         actions.push(Action::Mended);
                     }
                     self.set(MonitorState::Caution, &detail);
+                }
+            }
+            Event::Changed if self.looking => self.again = true,
+            Event::Changed => {
+                if let Phase::Watching { next } = &mut self.phase
+                    && !self.pid
+                {
+                    *next = now;
                 }
             }
             Event::Answer(_) | Event::Doubtful(_) | Event::Ended(_) | Event::Tick => {}
@@ -184,12 +195,28 @@ impl Watch {
             self.phase = Phase::Watching { next: now };
         }
         self.due(now, &mut actions);
-        if self.reported != Some(self.state) {
-            self.reported = Some(self.state);
-            actions
-                .insert(0, Action::Report(MonitorReport { state: self.state, detail: self.detail.clone() }));
+        let told = self.reported.as_ref().is_some_and(|before| {
+            // A finding is told once, in the words of the first look; a caution is about what goes on.
+            before.state == self.state
+                && (self.state != MonitorState::Caution || before.detail == self.detail)
+        });
+        if !told {
+            let report = MonitorReport { state: self.state, detail: self.detail.clone() };
+            self.reported = Some(report.clone());
+            actions.insert(0, Action::Report(report));
         }
         actions
+    }
+
+    /// A look has ended; whether what it saw counts.
+    fn looked(&mut self, now: Timestamp) -> bool {
+        self.looking = false;
+        let again = std::mem::take(&mut self.again);
+        let counts = !std::mem::take(&mut self.stale) && matches!(self.phase, Phase::Watching { .. });
+        if counts {
+            self.phase = Phase::Watching { next: if again { now } else { now + self.interval } };
+        }
+        counts
     }
 
     /// It looks only while its target runs. The process of a `pid` monitor is there only then.

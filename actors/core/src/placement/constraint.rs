@@ -11,6 +11,7 @@ use super::{
 use crate::{
     config::{Exclusive, Named, StartKind},
     ids::{GroupName, PoolName, ServerName, VolumeName},
+    mirror::lapse::{self, Lapse},
     registry::{
         mirror::volumes_of,
         state::{ServerMode, StartEvent},
@@ -220,7 +221,7 @@ fn good_copies(board: &Board<'_>, unit: UnitId, server: ServerId) -> Result<(), 
     };
     for volume in volumes_of(config) {
         let Some(facts) = state.volumes.get(&volume).map(|item| &item.value) else { continue };
-        if !facts.good.contains(server) {
+        if !facts.good.contains(server) && !lapse::is(Lapse::AnyCopy) {
             let open = state.is_open(facts).then(|| facts.owner.clone()).flatten();
             return Err(Rejection::NotGood { volume, good: facts.good.clone(), open });
         }

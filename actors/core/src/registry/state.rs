@@ -568,6 +568,19 @@ impl State {
         self.servers.get(server)?.presence.as_ref().map(|item| &item.value)
     }
 
+    /// Whether a start of this kind follows a loss: a server of the cluster is lost and not back, and its
+    /// kernel may still answer for the addresses that were on it (R36). One that left in order has taken
+    /// them off, and what fails over because it did not start was on no other.
+    #[must_use]
+    pub fn is_after_loss(&self, event: StartEvent) -> bool {
+        let servers = self.servers.values().filter_map(|entry| entry.presence.as_ref());
+        let left = |why: &Option<Reason>| matches!(why, Some(Reason::SaidSo));
+        let is_lost = |presence: &Presence| {
+            !presence.up && presence.incarnation > Incarnation::default() && !left(&presence.down_because)
+        };
+        event == StartEvent::Failover && servers.map(|item| &item.value).any(is_lost)
+    }
+
     /// The groups that a server owns.
     pub fn owned_by<'a>(
         &'a self,

@@ -1,6 +1,6 @@
 //! What people are told of a volume.
 
-use tasuki_core::mirror::state::Note;
+use tasuki_core::mirror::{handshake::Unwelcome, state::Note};
 
 /// A stable word, and the sentence.
 pub(super) fn words(note: &Note) -> (&'static str, String) {
@@ -21,6 +21,14 @@ pub(super) fn words(note: &Note) -> (&'static str, String) {
                  rebuild --discard {peer}` copies over those on {peer}"
             ),
         ),
+        Note::Refused(peer, Unwelcome::OtherWire(apart)) => {
+            let older = if apart.is_secondary_older() { peer.as_str() } else { "this server" };
+            let said = format!(
+                "TSK-1830: this server speaks {} of the mirror's frames, {peer} {}: upgrade {older}",
+                apart.theirs, apart.own
+            );
+            ("mirror-refused", said)
+        }
         Note::Refused(peer, why) => ("mirror-refused", format!("TSK-1806: {peer} refuses: {why}")),
         Note::DiskFailed(why) => ("mirror-disk-failed", format!("TSK-1807: the disk here has failed: {why}")),
         Note::PeerDiskFailed(peer, why) => {

@@ -7,6 +7,7 @@ pub mod gossip_actor;
 pub mod lease_actor;
 pub mod link_actor;
 pub mod links_actor;
+mod named;
 mod reset_wait;
 pub mod tie_break_watch_actor;
 pub mod vote_actor;

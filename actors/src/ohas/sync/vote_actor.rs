@@ -1,7 +1,7 @@
 //! One of two servers that loses the other asks the tie-break whether it may go on alone.
 //!
 //! Started by the synchronisation supervisor; owns since when nothing was exchanged with the other.
-//! Lost at a restart: that, which begins anew, and under which membership they exchanged entries
+//! Lost at a restart: that, which begins anew, what the record said at the start, and under which membership they exchanged entries
 //! last, so that a fence breaks no tie before they have done so again (R19).
 
 use std::{sync::Arc, time::Duration};
@@ -11,18 +11,22 @@ use tasuki_core::{
     config::TieBreak,
     ids::{Lineage, RaftId, ServerName},
     membership::{
-        alone::{Side, claim_delay, other_of_two, patience},
-        tie_break::OwnLog,
+        alone::{Beginning, Side, claim_delay, other_of_two, patience, time_to_come_up},
+        tie_break::{OwnLog, Record},
     },
     registry::{State as Registry, state::ServerMode},
     time::Timestamp,
 };
 
-use super::claim::{Claim, Outcome};
+use super::{
+    claim::{Claim, Outcome},
+    named::Named,
+};
 use crate::{
     context::Context,
     follow::Follow,
     ohas::registry::{raft_node::RaftNode, register},
+    ports::RegisterError,
 };
 
 /// What the vote actor is told.
@@ -32,6 +36,8 @@ pub enum VoteMsg {
     Beat,
     /// What became of a claim.
     Claimed(Outcome),
+    /// What the record says, asked when the node starts.
+    Named(Result<Option<Record>, RegisterError>),
 }
 
 /// The actor.
@@ -42,6 +48,7 @@ pub struct State {
     context: Arc<Context>,
     /// The other one, and what was exchanged with it.
     other: Option<Exchanges>,
+    named: Named,
     busy: bool,
     /// The next claim not before.
     again: Timestamp,
@@ -71,7 +78,7 @@ impl Actor for VoteActor {
     ) -> Result<State, ActorProcessingErr> {
         let follow = Follow::beats(context.timing().beat, me, || VoteMsg::Beat);
         let again = context.ports.clock.now();
-        Ok(State { context, other: None, busy: false, again, _follow: follow })
+        Ok(State { context, other: None, named: Named::new(again), busy: false, again, _follow: follow })
     }
 
     async fn handle(
@@ -83,6 +90,10 @@ impl Actor for VoteActor {
         match message {
             VoteMsg::Beat => state.look(&me),
             VoteMsg::Claimed(outcome) => state.claimed(outcome),
+            VoteMsg::Named(answer) => {
+                state.named.answered(&state.context, answer);
+                state.look(&me);
+            }
         }
         Ok(())
     }
@@ -108,7 +119,13 @@ impl State {
         }
         let name = raft.member(other).map(|member| member.server);
         let silent = name.as_ref().is_none_or(|name| self.is_silent(name));
-        let due = since >= self.wait_for(&registry, name.as_ref(), silent, none_yet);
+        let beginning = if none_yet {
+            self.beginning(me, &registry, &own, silent)
+        } else {
+            self.named.forget(); // from here on it is changed by whoever leads
+            Beginning::Over
+        };
+        let due = since >= self.wait_for(&registry, name.as_ref(), silent, beginning);
         let listens = raft.on_hold() && !silent; // it is there, and has more to say
         if kind == TieBreak::None || !due || listens || self.stops(&registry) {
             self.waits(None);
@@ -179,7 +196,7 @@ impl State {
         registry: &Registry,
         other: Option<&ServerName>,
         silent: bool,
-        none_yet: bool,
+        beginning: Beginning,
     ) -> Duration {
         let timing = self.context.timing();
         let side = |name: &ServerName| Side {
@@ -189,9 +206,25 @@ impl State {
         let delay =
             other.map_or(Duration::ZERO, |other| claim_delay(side(self.context.me()), side(other), &timing));
         let startup = registry.settings.as_ref().map_or(Duration::ZERO, |s| s.value.startup_wait);
-        // After a power loss of both, the other one may be a moment behind in booting.
-        let least = if none_yet { startup } else { Duration::ZERO };
-        patience(&timing, silent).max(least) + delay
+        patience(&timing, silent).max(time_to_come_up(beginning, startup, &timing)) + delay
+    }
+
+    /// What this node's start says of the other one, with which nothing was exchanged since.
+    fn beginning(
+        &mut self,
+        me: &ActorRef<VoteMsg>,
+        registry: &Registry,
+        own: &OwnLog,
+        silent: bool,
+    ) -> Beginning {
+        let before = registry.presence(self.context.me()).and_then(|presence| presence.boot.as_ref());
+        if self.named.is_so(&self.context, me, own) {
+            Beginning::Named
+        } else if silent && before == Some(&self.context.boot) {
+            Beginning::OfTheNode
+        } else {
+            Beginning::OfTheMachine
+        }
     }
 
     /// One that is stopping takes nothing over; both together stay the two that they are (R22).

@@ -33,10 +33,10 @@ pub enum MirrorVerb {
         group: String,
         /// The data area: a partition or a file
         #[arg(long, value_name = "PATH")]
-        data: String,
+        data_area: String,
         /// The management area: a partition or a file of at least 10 MB
         #[arg(long, value_name = "PATH")]
-        metadata: String,
+        metadata_area: String,
         /// Other keys of its section, like mount=/srv or initial_mkfs=false
         #[arg(value_name = "KEY=VALUE", value_parser = attribute)]
         keys: Vec<(String, String)>,

@@ -36,12 +36,31 @@ enum Step {
     Idle,
 }
 
+/// How a disk was before an order: a short rebuild can be over before the first look at it.
+pub(super) struct Before(Option<VolumeStatus>);
+
+impl Before {
+    /// As it is now.
+    pub(super) async fn look(client: &mut Client, volume: &str) -> Result<Self, AppError> {
+        Ok(Self(volumes(client, Some(volume.to_owned())).await?.into_iter().next()))
+    }
+
+    /// Whether a copy that is up to date now was not then, or not all the time: it was put out since,
+    /// which began a generation of the data.
+    fn was_other(&self, now: &VolumeStatus, copy: &ServerName) -> bool {
+        let Self(before) = self;
+        before.as_ref().is_some_and(|before| {
+            !before.good.contains(copy) || now.generation > before.generation && now.good.contains(copy)
+        })
+    }
+}
+
 /// Until every copy that is rebuilt is up to date.
 pub(super) async fn rebuild(
     context: &Context,
     client: &mut Client,
     volume: &str,
-    done: OrderDone,
+    (before, done): (Before, OrderDone),
     wait: Waiting,
 ) -> Result<ExitCode, AppError> {
     let copies = done.copies.clone();
@@ -55,11 +74,16 @@ pub(super) async fn rebuild(
     }
     // Copies that were good before are good until the first block: seen under way, they count.
     let mut moved: Vec<ServerName> = Vec::new();
-    let look = |status: &VolumeStatus| rebuilt(status, &copies, &mut moved);
+    let look = |status: &VolumeStatus| rebuilt(status, &before, &copies, &mut moved);
     watch(context, client, volume, wait, look).await
 }
 
-fn rebuilt(status: &VolumeStatus, copies: &[ServerName], moved: &mut Vec<ServerName>) -> Step {
+fn rebuilt(
+    status: &VolumeStatus,
+    before: &Before,
+    copies: &[ServerName],
+    moved: &mut Vec<ServerName>,
+) -> Step {
     let mut waiting = false;
     for copy in status.copies.iter().filter(|copy| copies.contains(&copy.server)) {
         let here = match &copy.here {
@@ -79,7 +103,8 @@ fn rebuilt(status: &VolumeStatus, copies: &[ServerName], moved: &mut Vec<ServerN
             DiskState::Failed | DiskState::Diskless => {
                 return Step::Failed(format!("the copy on {} is {}", copy.server, here.disk));
             }
-            DiskState::UpToDate if moved.contains(&copy.server) => {}
+            DiskState::UpToDate if moved.contains(&copy.server) || before.was_other(status, &copy.server) => {
+            }
             _ => waiting = true,
         }
     }

@@ -383,8 +383,12 @@ impl Shared {
         }
         let arrived =
             Datagram { from: opened.from, path: network.clone(), body: Bytes::copy_from_slice(opened.body) };
-        match self.queue.try_send(arrived) {
-            Ok(()) => add(&self.counters.received),
+        match self.queue.try_reserve() {
+            // Counted before anybody can have it.
+            Ok(place) => {
+                add(&self.counters.received);
+                place.send(arrived);
+            }
             Err(_) => add(&self.counters.overflow),
         }
     }

@@ -88,7 +88,7 @@ impl SystemAgent {
         let contested = match address::probe_duplicate(&held).await {
             // A lost server's kernel answers for the address as long as nobody has taken it off: the
             // clients are told where it is now (R36, R39).
-            Err(error @ AddressError::Duplicate { .. }) if is_failover(order) => {
+            Err(error @ AddressError::Duplicate { .. }) if order.after_loss => {
                 tracing::warn!(group = %order.group, %error, "taken over from a server that is lost all the same");
                 true
             }
@@ -151,11 +151,6 @@ impl SystemAgent {
     fn watches(&self) -> MutexGuard<'_, BTreeMap<Name, Watch>> {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether it starts because the server that ran it is lost, or could not keep it.
-fn is_failover(order: &ResourceOrder) -> bool {
-    order.environment.get("CLP_EVENT").is_some_and(|event| event == "FAILOVER")
 }
 
 #[async_trait]

@@ -9,9 +9,10 @@ mod filesystem;
 mod mounts;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -94,6 +95,9 @@ pub struct MirrorDisks {
     unmade: PathBuf,
     /// What is mounted and what is not changes in one place at a time.
     changing: Mutex<()>,
+    /// Held while a disk is being mounted, which goes on when its start was given up: it is unmounted
+    /// after that, and not before.
+    mounting: Mutex<BTreeMap<VolumeName, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl std::fmt::Debug for MirrorDisks {
@@ -113,6 +117,7 @@ impl MirrorDisks {
             confinement,
             unmade: layout.data_dir().join("unmade"),
             changing: Mutex::default(),
+            mounting: Mutex::default(),
         }
     }
 
@@ -196,11 +201,20 @@ impl MirrorDisks {
         }
         let (device, mount) = (device.to_owned(), mount.to_owned());
         let (name, options) = (config.filesystem.clone(), config.mount_options.clone());
-        let mounted = tokio::task::spawn_blocking(move || mounts::mount(&device, &mount, &name, &options));
+        let alone = self.mounting(volume).lock_owned().await;
+        let mounted = tokio::task::spawn_blocking(move || {
+            let _until_it_is_mounted = alone;
+            mounts::mount(&device, &mount, &name, &options)
+        });
         mounted
             .await
             .map_err(|error| failed("TSK-1813", error.to_string()))?
             .map_err(|why| failed("TSK-1813", why))
+    }
+
+    fn mounting(&self, volume: &VolumeName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut all = self.mounting.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(volume.clone()).or_default().clone()
     }
 
     /// It is up under this ownership already, mounted where it should be.
@@ -285,6 +299,11 @@ impl MirrorDisks {
         let Some(held) = self.held(group, resource)? else { return Ok(()) };
         let (Some(device), Some(mount)) = (held.device, held.mount) else { return Ok(()) };
         let volume = VolumeName::new(resource.as_str());
+        let mounting = self.mounting(&volume).lock_owned();
+        let _not_mounted_meanwhile = timeout_at(until, mounting).await.map_err(|_| AgentError::Timeout {
+            what: format!("TSK-1814: a mount that was begun at {}", mount.display()),
+            limit: until.saturating_duration_since(Instant::now()),
+        })?;
         if self.disks.get().is_none_or(|disks| disks.device(&volume).is_none()) {
             return self.take_off_dead(group, resource);
         }

@@ -198,11 +198,12 @@ async fn drain(output: &mut pipe::Receiver, printed: &mut Vec<u8>) -> std::conve
     }
 }
 
-/// What was printed last, before the end was noticed.
+/// What was printed last, before the end was noticed. The pipe itself is asked: the runtime reads only
+/// what it has been told of, and may not have heard of the last lines when it hears of the end.
 fn take_waiting(output: &pipe::Receiver, printed: &mut Vec<u8>) {
     let mut buffer = [0; KEPT];
     while printed.len() < KEPT
-        && let Ok(length @ 1..) = output.try_read(&mut buffer)
+        && let Ok(length @ 1..) = rustix::io::read(output, &mut buffer)
     {
         keep(printed, &buffer[..length]);
     }

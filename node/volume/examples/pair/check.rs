@@ -12,11 +12,12 @@ use tasuki_core::{
     mirror::{DiskState, state::PeerMode},
 };
 use tasuki_storage::volume::{Active, Area, FileArea, Management, MemoryArea};
-use tasuki_volume::path::{Reception, VolumeEvent};
+use tasuki_volume::path::{Options, Reception, VolumeEvent};
 
 use crate::{
-    load::{BLOCK, Line, SECTOR, block_of, geometry, mixed, number_of, owner, places},
+    load::{BLOCK, Line, SECTOR, block_of, geometry, mixed, numbers_of, owner, places},
     recording::Recording,
+    watched::{Block, Course},
     write::{begin, open},
 };
 
@@ -68,17 +69,22 @@ fn part(disk: &Arc<dyn Area>, index: usize) -> Arc<dyn Area> {
 }
 
 /// The writes, and which are to which block.
-struct Written {
-    blocks: BTreeMap<u64, Vec<u64>>,
+#[derive(Default)]
+pub struct Written {
+    pub blocks: BTreeMap<u64, Vec<u64>>,
 }
 
 impl Written {
-    fn upto(seed: u64, last: u64) -> Self {
-        let mut blocks: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for number in 1..=last {
-            blocks.entry(block_of(seed, number)).or_default().push(number);
+    pub fn upto(seed: u64, last: u64) -> Self {
+        let mut written = Self::default();
+        written.add(seed, 1, last);
+        written
+    }
+
+    pub fn add(&mut self, seed: u64, first: u64, last: u64) {
+        for number in first..=last {
+            self.blocks.entry(block_of(seed, number)).or_default().push(number);
         }
-        Self { blocks }
     }
 }
 
@@ -91,6 +97,8 @@ struct Found {
     named: u64,
     /// A resync into the second copy has begun and not ended.
     half: bool,
+    /// Regions in the first copy's log.
+    active: usize,
 }
 
 /// What a copy must have: everything up to the first write, and nothing after the second.
@@ -115,7 +123,7 @@ fn look(disk: &Arc<dyn Area>, written: &Written, line: &Line) -> Result<Found, S
     };
     let (first, second) = (open(0, "kiki")?, open(2, "lala")?);
     let extent = geometry().extent;
-    let mut named = BTreeSet::new();
+    let mut named = vec![false; usize::try_from(geometry().extents()).unwrap()];
     for (management, peer) in [(&first, "lala"), (&second, "kiki")] {
         if matches!(management.active(), Active::All { .. }) {
             return Err(format!("the log of the peer of {peer} is damaged"));
@@ -125,18 +133,20 @@ fn look(disk: &Arc<dyn Area>, written: &Written, line: &Line) -> Result<Found, S
             return Err(format!("the map for {peer} lost pages {:?}", map.unsure));
         }
         let bits = map.words.iter().zip(0_u64..).filter(|(word, _)| **word != 0);
-        named.extend(bits.flat_map(|(word, at)| {
-            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
-        }));
+        for (word, at) in bits {
+            (0..64).filter(|bit| word >> bit & 1 == 1).for_each(|bit| named[(at * 64 + bit) as usize] = true);
+        }
         if management.superblock().primary.is_some() {
             for region in management.active().regions() {
                 let (from, end) = geometry().extents_in(region);
-                named.extend(from..end);
+                named[from as usize..end as usize].fill(true);
             }
         }
     }
     let half = second.superblock().disk == DiskState::Inconsistent;
-    let mut found = Found { named: named.len() as u64, half, ..Found::default() };
+    let active = first.active().regions().count();
+    let count = named.iter().filter(|named| **named).count() as u64;
+    let mut found = Found { named: count, half, active, ..Found::default() };
     for (block, numbers) in &written.blocks {
         let mut copies = [vec![0; BLOCK as usize], vec![0; BLOCK as usize]];
         for (index, bytes) in copies.iter_mut().enumerate() {
@@ -144,8 +154,8 @@ fn look(disk: &Arc<dyn Area>, written: &Written, line: &Line) -> Result<Found, S
             let due = due(index, &first, &second, line);
             let (least, most) = due.unwrap_or((0, u64::MAX));
             let required = numbers.iter().copied().filter(|number| *number <= least).max().unwrap_or(0);
-            for (sector, bytes) in (0_u64..).zip(bytes.chunks(SECTOR as usize)) {
-                match number_of(bytes, *block, sector) {
+            for (sector, number) in numbers_of(bytes, *block).into_iter().enumerate() {
+                match number {
                     Some(0) if required == 0 => {}
                     Some(number) if (required..=most).contains(&number) && numbers.contains(&number) => {}
                     other => {
@@ -160,7 +170,7 @@ fn look(disk: &Arc<dyn Area>, written: &Written, line: &Line) -> Result<Found, S
         let [one, other] = copies;
         if one != other {
             found.differ.insert(*block);
-            if !named.contains(&(block * BLOCK / extent)) {
+            if !named[(block * BLOCK / extent) as usize] {
                 return Err(format!(
                     "R29: the copies differ in block {block}, which no map and no log names"
                 ));
@@ -175,8 +185,9 @@ fn resync(disk: &Arc<dyn Area>, written: &Written) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let reception = Arc::new(Reception::default());
-        let mut first = open((part(disk, 0), part(disk, 1)), ("kiki", "lala"), &reception, None);
-        let second = open((part(disk, 2), part(disk, 3)), ("lala", "kiki"), &reception, None);
+        let mut first =
+            open((part(disk, 0), part(disk, 1)), ("kiki", "lala"), &reception, Options::default());
+        let second = open((part(disk, 2), part(disk, 3)), ("lala", "kiki"), &reception, Options::default());
         reception.add("data".into(), &second.volume);
         begin(&mut first, 2).await;
         let lala = ServerName::from("lala");
@@ -210,7 +221,7 @@ fn resync(disk: &Arc<dyn Area>, written: &Written) -> Result<(), String> {
     Ok(())
 }
 
-fn fail(why: &str) -> ! {
+pub fn fail(why: &str) -> ! {
     eprintln!("{why}");
     std::process::exit(1);
 }
@@ -225,7 +236,13 @@ pub fn image(path: &Path, seed: u64, flushed: u64) {
         fail(&format!("the ledger says {line:?}, but {flushed} was flushed"));
     }
     let found = look(&disk, &written, &line).unwrap_or_else(|why| fail(&why));
-    println!("{} blocks differ, {} extents are named", found.differ.len(), found.named);
+    let half = if found.half { "inconsistent" } else { "whole" };
+    println!(
+        "{} blocks differ, {} extents are named, the log names {} regions, the second copy is {half}",
+        found.differ.len(),
+        found.named,
+        found.active
+    );
     resync(&disk, &written).unwrap_or_else(|why| fail(&why));
     println!("equal after the resync");
 }
@@ -246,51 +263,149 @@ fn newest_line(disk: &dyn Area) -> Line {
     lines.max_by_key(|line| line.sequence).unwrap_or_default()
 }
 
-/// Takes the power before each flush: of what was not durable then, any sectors survive.
-pub fn replay(log: &Path, seed: u64) {
-    let last = places()[4];
-    let disk = MemoryArea::new(last.offset + last.size);
-    let bytes = fs::metadata(log).unwrap().len();
-    let (mut entries, mut states, mut out, mut half) = (0_u64, 0_u64, 0, 0);
-    let (mut differ, mut named, mut resyncs) = (0, 0, 0);
-    for entry in Recording::open(log).unwrap() {
-        entries += 1;
-        let line = if entry.flush { newest_line(&disk) } else { Line::default() };
-        if line.sequence > 0 {
-            states += 1;
-            let lost = disk.snapshot();
-            lost.power_loss(|at| survives(states, at.write, at.sector));
-            let lost: Arc<dyn Area> = Arc::new(lost);
-            let written = Written::upto(seed, line.flushed + 4096);
-            out += u64::from(line.both == 0);
-            let found = look(&lost, &written, &line)
-                .unwrap_or_else(|why| fail(&format!("power loss {states}, at entry {entries}: {why}")));
-            half += u64::from(found.half);
-            differ += found.differ.len();
-            named += found.named;
-            if states % 50 == 0 {
-                resyncs += 1;
-                resync(&lost, &written)
-                    .unwrap_or_else(|why| fail(&format!("power loss {states}, resync: {why}")));
-            }
+/// What is on its way to the first copy's management area when the power goes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amid {
+    /// A log block that regions have left because there was no room.
+    evicting: bool,
+    /// A map page, while the log was full.
+    mapping: bool,
+}
+
+/// A recording, as it is played.
+struct Replay {
+    seed: u64,
+    disk: MemoryArea,
+    course: Course,
+    amid: Amid,
+    /// Entries played.
+    entries: u64,
+    /// Moments at which the power could be lost, and those at which it was.
+    moments: u64,
+    losses: u64,
+    /// Of these: with the second copy out, amid a resync, amid an eviction, amid the writing of a map.
+    out: u64,
+    half: u64,
+    evicting: u64,
+    mapping: u64,
+    differ: usize,
+    resyncs: u64,
+    written: Written,
+    upto: u64,
+}
+
+/// The power is lost at each such moment, besides those that say more.
+const STRIDE: u64 = 6;
+/// Writes that may have been begun after the last line of the ledger.
+const AHEAD: u64 = 4096;
+
+impl Replay {
+    /// The power goes now, with this perhaps on its way: any sectors of what is not durable survive.
+    fn lose(&mut self, on_its_way: Option<(&[u8], u64)>) {
+        let line = newest_line(&self.disk);
+        if line.sequence == 0 {
+            return;
         }
-        if entry.flush {
-            disk.flush().unwrap();
+        self.moments += 1;
+        let Amid { evicting, mapping } = self.amid;
+        if !evicting && !mapping && !self.moments.is_multiple_of(STRIDE) {
+            return;
         }
-        if entry.discards > 0 {
-            disk.trim(entry.offset, entry.discards).unwrap();
+        self.losses += 1;
+        let state = self.moments;
+        let lost = self.disk.snapshot();
+        if let Some((bytes, offset)) = on_its_way {
+            lost.write_at(bytes, offset).unwrap();
         }
-        if entry.durable {
-            disk.write_durable(&entry.bytes, entry.offset).unwrap();
-        } else if !entry.bytes.is_empty() {
-            disk.write_at(&entry.bytes, entry.offset).unwrap();
+        lost.power_loss(|at| survives(state, at.write, at.sector));
+        let lost: Arc<dyn Area> = Arc::new(lost);
+        if line.flushed + AHEAD > self.upto {
+            self.upto = line.flushed + 2 * AHEAD;
+            self.written = Written::upto(self.seed, self.upto);
+        }
+        let found = look(&lost, &self.written, &line)
+            .unwrap_or_else(|why| fail(&format!("power loss {state}, at entry {}: {why}", self.entries)));
+        self.out += u64::from(line.both == 0);
+        self.differ += found.differ.len();
+        // A resync goes through gigabytes, once the log is full.
+        let first = (found.half && self.half == 0) || (mapping && self.mapping == 0);
+        self.half += u64::from(found.half);
+        self.evicting += u64::from(evicting);
+        self.mapping += u64::from(mapping);
+        if first {
+            self.resyncs += 1;
+            resync(&lost, &self.written)
+                .unwrap_or_else(|why| fail(&format!("power loss {state}, resync: {why}")));
         }
     }
-    if states == 0 {
+
+    /// Notes what goes to the first copy's management area.
+    fn see(&mut self, bytes: &[u8], offset: u64) {
+        let meta = places()[0];
+        if !(meta.offset..meta.offset + meta.size).contains(&offset) {
+            return;
+        }
+        for block in bytes.chunks_exact(BLOCK as usize) {
+            let full = self.course.is_full();
+            match self.course.saw(block) {
+                Some(Block::Log { left }) => self.amid.evicting |= left > 0,
+                Some(Block::Map) => self.amid.mapping |= full,
+                Some(Block::Superblock) | None => {}
+            }
+        }
+    }
+}
+
+/// Takes the power before each flush, and while a block that is durable at once is being written: of what was
+/// not durable then, any sectors survive.
+pub fn replay(log: &Path, seed: u64) {
+    let last = places()[4];
+    let mut it = Replay {
+        seed,
+        disk: MemoryArea::new(last.offset + last.size),
+        course: Course::default(),
+        amid: Amid::default(),
+        entries: 0,
+        moments: 0,
+        losses: 0,
+        out: 0,
+        half: 0,
+        evicting: 0,
+        mapping: 0,
+        differ: 0,
+        resyncs: 0,
+        written: Written::upto(seed, 0),
+        upto: 0,
+    };
+    let bytes = fs::metadata(log).unwrap().len();
+    for entry in Recording::open(log).unwrap() {
+        it.entries += 1;
+        if entry.flush {
+            it.lose(None);
+            it.disk.flush().unwrap();
+            it.amid = Amid::default();
+        }
+        if entry.discards > 0 {
+            it.disk.trim(entry.offset, entry.discards).unwrap();
+        }
+        let before = it.amid;
+        it.see(&entry.bytes, entry.offset);
+        if entry.durable {
+            it.lose(Some((&entry.bytes, entry.offset)));
+            it.disk.write_durable(&entry.bytes, entry.offset).unwrap();
+            it.amid = before;
+        } else if !entry.bytes.is_empty() {
+            it.disk.write_at(&entry.bytes, entry.offset).unwrap();
+        }
+    }
+    let Replay { entries, moments, losses, out, half, evicting, mapping, differ, resyncs, course, .. } = it;
+    if losses == 0 {
         fail(&format!("{entries} entries in {bytes} bytes, and no flush after the first line of the ledger"));
     }
     println!(
-        "{entries} entries, {states} power losses, {out} of them with the second copy out, {half} amid a resync, {differ} blocks differed, {} extents named each time, {resyncs} resyncs",
-        named / states
+        "{entries} entries, {moments} moments, {losses} power losses: {out} with the second copy out, {half} \
+         amid a resync, {evicting} amid an eviction, {mapping} amid a map page beside a full log; {} log \
+         blocks, {} evictions, {} map pages; {differ} blocks differed, {resyncs} resyncs",
+        course.logs, course.evictions, course.maps
     );
 }

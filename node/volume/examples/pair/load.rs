@@ -10,6 +10,8 @@ pub const SECTOR: u64 = 512;
 pub const VOLUME: u64 = 1280 * REGION;
 /// Writes under way at a time, at most. As many in a row are to different blocks.
 pub const WINDOW: u64 = 16;
+/// Seeds from here on stay in a few regions.
+const NARROW: u64 = 1000;
 const LEDGER: u64 = 1 << 20;
 
 /// Where something is on the disk.
@@ -51,13 +53,20 @@ pub fn owner(server: &str) -> Owner {
     Owner { lineage: "power".into(), volume: "data".into(), server: server.into() }
 }
 
-/// Which block a write is to; writes count from one. Half of them go to few blocks, again and again, the
-/// others everywhere.
+/// Which block a write is to; writes count from one. Some of them go to few blocks, again and again, the
+/// others to one region after the other, so that the activity log is full soon, and from then on a region has
+/// to leave for almost every write. With a seed of at least [`NARROW`] they are few, so that what a log names
+/// after a crash is compared in seconds.
 pub fn block_of(seed: u64, number: u64) -> u64 {
     let chance = mixed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let (regions, in_region) = (VOLUME / REGION, REGION / BLOCK);
-    let near = if chance & 1 == 0 { (chance >> 8) % 4 } else { (chance >> 8) % regions * in_region / WINDOW };
-    near * WINDOW + number % WINDOW
+    let regions = if seed < NARROW { VOLUME / REGION } else { 16 };
+    let windows = REGION / BLOCK / WINDOW;
+    let window = match chance % 12 {
+        0 => (chance >> 8) % 4,
+        // A few places in each region, so that they are met again.
+        _ => number % regions * windows + (chance >> 8) % if seed < NARROW { 4 } else { windows },
+    };
+    window * WINDOW + number % WINDOW
 }
 
 /// What a write writes. Each sector says which it is.
@@ -75,15 +84,23 @@ pub fn content(block: u64, number: u64) -> Vec<u8> {
     words.collect()
 }
 
-/// The number of the write that a sector is of; zero: never written. `None`: it is nothing that was ever
-/// written there.
-pub fn number_of(bytes: &[u8], block: u64, sector: u64) -> Option<u64> {
-    if bytes.iter().all(|byte| *byte == 0) {
-        return Some(0);
-    }
-    let number = u64::from_le_bytes(bytes[..8].try_into().ok()?);
-    let at = usize::try_from(sector * SECTOR).ok()?;
-    (content(block, number)[at..at + bytes.len()] == *bytes).then_some(number)
+/// The numbers of the writes that a block's sectors are of; zero: never written. `None`: it is nothing that
+/// was ever written there.
+pub fn numbers_of(bytes: &[u8], block: u64) -> Vec<Option<u64>> {
+    let mut whole: Option<(u64, Vec<u8>)> = None;
+    let sectors = (0..).zip(bytes.chunks(SECTOR as usize));
+    let number = |(sector, bytes): (usize, &[u8])| {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Some(0);
+        }
+        let number = u64::from_le_bytes(bytes[..8].try_into().ok()?);
+        let (_, content) = match whole.take().filter(|(known, _)| *known == number) {
+            Some(known) => whole.insert(known),
+            None => whole.insert((number, content(block, number))),
+        };
+        (content[sector * SECTOR as usize..][..bytes.len()] == *bytes).then_some(number)
+    };
+    sectors.map(number).collect()
 }
 
 /// A line of the ledger, which stands for the registry: written durably after what it says has come about,

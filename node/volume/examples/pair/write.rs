@@ -15,7 +15,10 @@ use tasuki_volume::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::load::{BLOCK, Line, VOLUME, WINDOW, block_of, content, geometry, mixed, owner};
+use crate::{
+    load::{BLOCK, Line, VOLUME, WINDOW, block_of, content, geometry, mixed, owner},
+    watched::Watched,
+};
 
 /// Streams in memory, to whoever the reception knows.
 pub struct Near(pub Arc<Reception>);
@@ -34,8 +37,13 @@ impl Dialer for Near {
     }
 }
 
+/// Bytes that a resync copies in a second: so few that a reset comes amid it.
+const PACE: u64 = 1024 * 1024;
+/// Writes without the second copy: once the log is full, regions have to leave it meanwhile, and maps are
+/// written for that.
+const AWAY: u64 = 120;
 /// More than an epoch needs.
-const GENERATIONS: u64 = 1_000_000;
+pub const GENERATIONS: u64 = 1_000_000;
 
 /// A copy, and what it says.
 pub struct Opened {
@@ -47,7 +55,7 @@ pub fn open(
     (meta, data): (Arc<dyn Area>, Arc<dyn Area>),
     (server, peer): (&str, &str),
     reception: &Arc<Reception>,
-    planted: Option<Planted>,
+    options: Options,
 ) -> Opened {
     let management = match Management::open(meta.clone(), &owner(server)) {
         Err(AreaError::Blank(_)) => Management::create(meta, &owner(server), geometry()),
@@ -55,7 +63,6 @@ pub fn open(
     };
     let peers = BTreeSet::from([ServerName::from(peer)]);
     let dialer = Arc::new(Near(reception.clone()));
-    let options = Options { planted, ..Options::default() };
     let (volume, events) = Volume::open(data, management.unwrap(), &peers, options, dialer).unwrap();
     Opened { volume, events }
 }
@@ -91,8 +98,12 @@ pub fn run(folder: &Path, seed: u64, writes: u64, planted: Option<Planted>) {
         let area =
             |name: &str| -> Arc<dyn Area> { Arc::new(FileArea::data(&folder.join(name), None).unwrap()) };
         let reception = Arc::new(Reception::default());
-        let mut first = open((area("meta1"), area("data1")), ("kiki", "lala"), &reception, planted);
-        let second = open((area("meta2"), area("data2")), ("lala", "kiki"), &reception, planted);
+        // A recording is replayed at every moment, and needs no time for one.
+        let ceiling = if writes == u64::MAX { PACE } else { 0 };
+        let options = Options { planted, resync_floor: PACE, resync_ceiling: ceiling, ..Options::default() };
+        let meta: Arc<dyn Area> = Arc::new(Watched::new(area("meta1")));
+        let mut first = open((meta, area("data1")), ("kiki", "lala"), &reception, options.clone());
+        let second = open((area("meta2"), area("data2")), ("lala", "kiki"), &reception, options);
         reception.add("data".into(), &second.volume);
         begin(&mut first, 1).await;
         let in_step = first.volume.set_peer(&"lala".into(), PeerMode::Required).await;
@@ -107,7 +118,7 @@ pub fn run(folder: &Path, seed: u64, writes: u64, planted: Option<Planted>) {
     std::process::exit(0);
 }
 
-type Answer = oneshot::Receiver<Result<(), BlockError>>;
+pub type Answer = oneshot::Receiver<Result<(), BlockError>>;
 
 struct Ledger {
     area: Arc<dyn Area>,
@@ -129,7 +140,8 @@ enum Peer {
     In,
     /// It comes back when so many more were written.
     Out(u64),
-    Syncing,
+    /// And whether something was copied already.
+    Syncing(bool),
 }
 
 async fn load(mut first: Opened, mut ledger: Ledger, seed: u64, writes: u64) {
@@ -151,18 +163,23 @@ async fn load(mut first: Opened, mut ledger: Ledger, seed: u64, writes: u64) {
             Peer::In if (chance >> 32).is_multiple_of(24) => {
                 generation += 1;
                 put_out(&mut first, &mut ledger, generation, next - 1).await;
-                Peer::Out(next + 60)
+                Peer::Out(next + AWAY)
             }
             Peer::Out(until) if next >= until => {
                 meet(&mut first, 1).await;
                 first.volume.set_peer(&"lala".into(), PeerMode::Syncing).await;
+                println!("MARK resync");
                 first.volume.start_resync(&"lala".into(), false, false);
-                Peer::Syncing
+                Peer::Syncing(false)
             }
-            Peer::Syncing if is_synced(&mut first) => {
+            Peer::Syncing(_) if is_synced(&mut first) => {
                 assert!(first.volume.set_peer(&"lala".into(), PeerMode::Required).await, "it is in step");
                 println!("MARK back");
                 Peer::In
+            }
+            Peer::Syncing(false) if is_copied(&first) => {
+                println!("MARK amid");
+                Peer::Syncing(true)
             }
             other => other,
         };
@@ -184,7 +201,7 @@ async fn load(mut first: Opened, mut ledger: Ledger, seed: u64, writes: u64) {
         done.await.unwrap().unwrap();
         ledger.write(match peer {
             Peer::In => Line { flushed, both: 1, both_flushed: flushed, ..ledger.last },
-            Peer::Out(_) | Peer::Syncing => Line { flushed, ..ledger.last },
+            Peer::Out(_) | Peer::Syncing(_) => Line { flushed, ..ledger.last },
         });
         println!("MARK flushed {flushed}");
         std::io::stdout().flush().unwrap();
@@ -202,6 +219,12 @@ async fn put_out(first: &mut Opened, ledger: &mut Ledger, generation: u64, last:
     println!("MARK out");
 }
 
+/// What is copied already was marked at the target before.
+fn is_copied(first: &Opened) -> bool {
+    let progress = first.volume.view().peers.first().and_then(|peer| peer.progress);
+    progress.is_some_and(|it| it.done > 0 && it.done < it.total)
+}
+
 fn is_synced(first: &mut Opened) -> bool {
     match first.events.try_recv() {
         Ok(VolumeEvent::Synced { .. }) => true,
@@ -210,7 +233,7 @@ fn is_synced(first: &mut Opened) -> bool {
     }
 }
 
-async fn write(door: &Door, seed: u64, number: u64) -> Answer {
+pub async fn write(door: &Door, seed: u64, number: u64) -> Answer {
     let block = block_of(seed, number);
     let (answer, written) = oneshot::channel();
     let data = Bytes::from(content(block, number));

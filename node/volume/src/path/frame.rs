@@ -10,6 +10,7 @@ use tasuki_core::{
         geometry::Geometry,
         handshake::{Hello, Unwelcome, Welcome},
         history::History,
+        wire,
     },
 };
 
@@ -19,6 +20,20 @@ use super::stream::Packet;
 pub const FRAME_LIMIT: usize = 1024 * 1024;
 /// Data shorter than this is not worth compressing.
 const PACK_FROM: usize = 512;
+
+/// How frames are said on one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speech {
+    /// The version that both sides understand.
+    pub wire: u32,
+    /// How data is made smaller.
+    pub compression: Compression,
+}
+
+impl Speech {
+    /// Of greetings, and of the answers to them: every version understands it.
+    pub const GREETING: Self = Self { wire: wire::FIRST, compression: Compression::None };
+}
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,6 +174,40 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// The version of the frames that brought this. What is new gets a number here that is above
+    /// [`Wires::OURS`](tasuki_core::mirror::wire::Wires::OURS)' newest of before, and whoever says it looks
+    /// first whether the stream's version has it.
+    #[must_use]
+    pub fn since(&self) -> u32 {
+        match self {
+            Self::Hello(_)
+            | Self::Write { .. }
+            | Self::Trim { .. }
+            | Self::Zero { .. }
+            | Self::Flush
+            | Self::Adopt(_)
+            | Self::Record(_)
+            | Self::Read { .. }
+            | Self::SyncBegin { .. }
+            | Self::SyncBlock { .. }
+            | Self::SyncZero { .. }
+            | Self::Sums { .. }
+            | Self::SyncEnd(_)
+            | Self::Welcome(_)
+            | Self::Unwelcome(_)
+            | Self::Done { .. }
+            | Self::Flushed { .. }
+            | Self::Extents { .. }
+            | Self::Answer { .. }
+            | Self::Failed(_)
+            | Self::Measure
+            | Self::Resize(_)
+            | Self::Beside { .. } => wire::FIRST,
+        }
+    }
+}
+
 /// How a frame's data was made smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Packing {
@@ -188,8 +237,9 @@ pub enum BadFrame {
 
 /// The packet for a frame.
 #[must_use]
-pub fn encode(frame: Frame, compression: Compression) -> Packet {
-    let (packing, data) = pack(frame.data, compression);
+pub fn encode(frame: Frame, speech: Speech) -> Packet {
+    debug_assert!(frame.body.since() <= speech.wire, "version {} has no {:?}", speech.wire, frame.body);
+    let (packing, data) = pack(frame.data, speech.compression);
     let header = Header { epoch: frame.epoch.0, number: frame.number, packing, body: frame.body };
     // A header consists of numbers, words and lists: writing it to memory cannot fail.
     let mut bytes = postcard::to_extend(&header, vec![0; 4]).unwrap_or_default();
@@ -254,6 +304,9 @@ fn unpack(packing: Packing, data: Bytes) -> Result<Bytes, String> {
 }
 
 #[cfg(test)]
+mod forms;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -271,7 +324,7 @@ mod tests {
         let noise: Vec<u8> = (0u32..9000).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         for data in [Vec::new(), vec![1; 100], vec![7; 65536], noise] {
             for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
-                let packet = encode(frame(data.clone()), compression);
+                let packet = encode(frame(data.clone()), Speech { compression, ..Speech::GREETING });
                 assert!(packet.data.len() <= data.len());
                 assert_eq!(decode(packet), Ok(frame(data.clone())));
             }
@@ -280,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_changed_bit_is_noticed() {
-        let packet = encode(frame(vec![3; 64]), Compression::None);
+        let packet = encode(frame(vec![3; 64]), Speech::GREETING);
         for bit in 0..(packet.header.len() + packet.data.len()) * 8 {
             let (mut header, mut data) = (packet.header.to_vec(), packet.data.to_vec());
             match header.get_mut(bit / 8) {

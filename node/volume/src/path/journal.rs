@@ -158,6 +158,10 @@ impl Journal {
         if self.planted == Some(super::Planted::R29NoLog) {
             return Entry::In;
         }
+        #[cfg(feature = "planted")]
+        if self.planted == Some(super::Planted::R29LeavesEarly) {
+            return self.activity.enter(first, end, |_, _| true);
+        }
         let Self { activity, legs, geometry, flushed, .. } = self;
         activity.enter(first, end, |region, last| is_settled(legs, geometry, *flushed, region, last))
     }

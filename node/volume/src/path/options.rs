@@ -12,6 +12,7 @@ use std::{
 use tasuki_core::{
     config::Compression,
     ids::{Epoch, ServerName},
+    mirror::wire::Wires,
 };
 use tokio::sync::mpsc;
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub resync_ceiling: u64,
     /// How frames are made smaller.
     pub compression: Compression,
+    /// The versions of the frames that are spoken.
+    pub wires: Wires,
     /// Where what only a loser has is saved before it is overwritten.
     pub saved: PathBuf,
     /// Bytes of requests under way, at most.
@@ -39,6 +42,9 @@ pub struct Options {
     /// A rule that a test takes out.
     #[cfg(feature = "planted")]
     pub planted: Option<Planted>,
+    /// So many regions are in the activity log at most: fewer, where a test fills it.
+    #[cfg(feature = "planted")]
+    pub slots: usize,
 }
 
 impl Default for Options {
@@ -49,11 +55,14 @@ impl Default for Options {
             resync_floor: 10 * 1024 * 1024,
             resync_ceiling: 0,
             compression: Compression::None,
+            wires: Wires::OURS,
             saved: PathBuf::from("/var/lib/tasuki/saved"),
             in_flight: 64 * 1024 * 1024,
             redial: Duration::from_millis(500),
             #[cfg(feature = "planted")]
             planted: None,
+            #[cfg(feature = "planted")]
+            slots: tasuki_core::mirror::geometry::LOG_SLOTS,
         }
     }
 }
@@ -68,6 +77,8 @@ pub enum Planted {
     R27NoRecord,
     /// R29: legs are sent before the log names the region.
     R29NoLog,
+    /// R29: a region leaves a full log before what was written in it is on every disk.
+    R29LeavesEarly,
     /// R29: what a lost peer had not flushed is forgotten.
     R29ForgetUnflushed,
     /// R30: only the source's map is copied.
@@ -78,6 +89,10 @@ pub enum Planted {
     R31OlderFrames,
     /// R32: a flush is answered when the own disk has it.
     R32OwnOnly,
+    /// R33: a write is answered when it was sent to the peer.
+    R33Early,
+    /// R34: what waits stays waiting when the volume stands down.
+    R34Waits,
 }
 
 impl Options {

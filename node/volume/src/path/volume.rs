@@ -85,7 +85,9 @@ impl Volume {
         let copy = Arc::new(opened);
         #[cfg(feature = "planted")]
         {
-            copy.journal().planted = options.planted;
+            let mut journal = copy.journal();
+            journal.planted = options.planted;
+            journal.activity = tasuki_core::mirror::activity::Activity::new(options.slots);
         }
         let (tell, events) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(options, tell));

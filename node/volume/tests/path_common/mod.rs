@@ -17,7 +17,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tasuki_core::{
     ids::{Epoch, Generation, Lineage, ServerName, VolumeName},
-    mirror::{DiskState, geometry::Geometry, history::Compared, state::PeerMode},
+    mirror::{
+        DiskState,
+        geometry::{Geometry, LOG_SLOTS},
+        history::Compared,
+        state::PeerMode,
+        wire::Wires,
+    },
 };
 use tasuki_storage::volume::{Management, MemoryArea, Owner};
 use tasuki_volume::{
@@ -231,20 +237,29 @@ pub struct Pair {
     pub facts: Arc<Mutex<Facts>>,
     pub changed: Arc<Notify>,
     pub planted: Option<Planted>,
+    /// Places in the activity log.
+    slots: usize,
     folder: Arc<tempfile::TempDir>,
     /// As the next boot has it.
     pub peer_timeout: Duration,
+    /// The versions of the frames, as the next boot of each has them.
+    pub wires: [Wires; 2],
 }
 
 impl Pair {
     /// Two servers, both up, nobody primary, both good.
     pub fn new(planted: Option<Planted>) -> Self {
+        Self::sized(planted, SIZE, LOG_SLOTS)
+    }
+
+    /// The same, of so many bytes, and with so many places in the activity log.
+    pub fn sized(planted: Option<Planted>, size: u64, slots: usize) -> Self {
         let host = |number| {
             let management = MemoryArea::new(10 << 20);
             let made =
-                Management::create(Arc::new(management.clone()), &owner(number), Geometry::of(SIZE)).unwrap();
+                Management::create(Arc::new(management.clone()), &owner(number), Geometry::of(size)).unwrap();
             drop(made);
-            Host { data: MemoryArea::new(SIZE), management, up: None }
+            Host { data: MemoryArea::new(size), management, up: None }
         };
         let facts = Facts { epoch: Epoch(0), owner: 0, good: BTreeSet::from([0, 1]), generation: 1 };
         let mut pair = Self {
@@ -253,7 +268,9 @@ impl Pair {
             facts: Arc::new(Mutex::new(facts)),
             changed: Arc::default(),
             planted,
+            slots,
             peer_timeout: Duration::from_secs(60),
+            wires: [Wires::OURS; 2],
             folder: Arc::new(tempfile::tempdir().unwrap()),
         };
         pair.boot(0);
@@ -275,6 +292,8 @@ impl Pair {
             awaited: Duration::from_millis(40),
             saved: self.saved(),
             planted: self.planted,
+            slots: self.slots,
+            wires: self.wires[number],
             ..Options::default()
         };
         let (data, dialer) = (Arc::new(self.hosts[number].data.clone()), Arc::new(Wire(self.cable.clone())));

@@ -10,7 +10,7 @@ use tasuki_core::{
     ids::{Epoch, Generation, ServerName},
     mirror::{
         DiskState, LinkState, Role,
-        handshake::{Hello, LocalCopy, Unwelcome, WIRE, Welcome, answer},
+        handshake::{Hello, LocalCopy, Unwelcome, Welcome, answer},
         state::PeerMode,
     },
 };
@@ -104,6 +104,7 @@ fn greet(
         return None; // nobody listens there
     }
     let (peer_life, primary) = (live.life, live.role == Role::Primary);
+    let (calls, speaks) = (inner.speaks(&which.0), inner.speaks(peer));
     let (their_lineage, copy) = (live.lineage.clone(), inner.copies.get_mut(&there)?);
     let hello = Hello {
         lineage,
@@ -112,14 +113,16 @@ fn greet(
         epoch,
         geometry: own.says().geometry,
         history: own.history.clone(),
-        wire: WIRE,
+        wire: calls,
     };
-    if let Err(why) = answer(&copy.says(), &their_lineage, primary.then_some(copy.epoch), &hello) {
-        return Some(Err(why));
-    }
+    let primary = primary.then_some(copy.epoch);
+    let wire = match answer(&copy.says(), &their_lineage, primary, speaks, &hello) {
+        Ok(wire) => wire,
+        Err(why) => return Some(Err(why)),
+    };
     copy.epoch = epoch;
     let differing = u64::try_from(copy.differing(&which.0).len()).unwrap_or(u64::MAX);
-    let welcome = Welcome { server: peer.clone(), copy: copy.says(), differing };
+    let welcome = Welcome { server: peer.clone(), copy: copy.says(), differing, wire };
     if let Some(live) = inner.open.get(&there) {
         let _gone = live.events.send(VolumeEvent::Primary { server: Some(which.0.clone()), epoch });
     }

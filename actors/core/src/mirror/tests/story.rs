@@ -118,7 +118,7 @@ impl World {
     }
 
     /// One line; what it said.
-    fn line(&mut self, text: &str) -> Vec<String> {
+    pub(super) fn line(&mut self, text: &str) -> Vec<String> {
         text.split(" and ").for_each(|one| self.act(one));
         self.run();
         std::mem::take(&mut self.trace).into()

@@ -13,9 +13,10 @@ use super::{
 use crate::{
     ids::{Epoch, Lineage},
     mirror::{
-        handshake::{Hello, Unwelcome, WIRE, Welcome, answer},
+        handshake::{Hello, Unwelcome, Welcome, answer},
         history::History,
         state::Event,
+        wire::Wires,
     },
 };
 
@@ -170,13 +171,13 @@ impl World {
         let geometry = crate::mirror::geometry::Geometry::of(own);
         let lineage = Lineage::new("history-1");
         let primary_name = name(side);
-        let (volume, wire) = (volume(), WIRE);
+        let (volume, wire) = (volume(), Wires::OURS);
         let hello =
             Hello { lineage: lineage.clone(), volume, primary: primary_name, epoch, geometry, history, wire };
         if !open {
             return Some(Err(Unwelcome::NoVolume(super::world::volume())));
         }
-        Some(answer(&copy, &lineage, primary, &hello).map(|()| hello))
+        Some(answer(&copy, &lineage, primary, Wires::OURS, &hello).map(|_| hello))
     }
 
     /// A primary calls a peer.
@@ -192,7 +193,7 @@ impl World {
             }
             Some(Ok(hello)) => hello,
         };
-        let epoch = hello.epoch;
+        let (epoch, wire) = (hello.epoch, hello.wire.newest);
         if self.process(peer).is_some_and(|process| process.path.primary.is_some()) {
             self.fail_io(peer); // a newer one has begun
             if let Some(process) = self.process(peer) {
@@ -205,7 +206,7 @@ impl World {
         let copy = disk.local();
         let log = disk.log.clone();
         let differing = self.process(peer).map(|it| it.path.differing(side, &log)).unwrap_or_default();
-        let welcome = Welcome { server: name(peer), copy, differing };
+        let welcome = Welcome { server: name(peer), copy, differing, wire };
         let log = self.servers[side].disk.log.clone();
         let gap = self.settings.gap;
         let Some(process) = self.process(side) else { return false };

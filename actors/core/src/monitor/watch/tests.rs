@@ -109,6 +109,29 @@ fn a_copy_that_is_being_brought_up_to_date_is_a_caution_and_no_finding() {
 }
 
 #[test]
+fn what_has_changed_is_looked_at_at_once_and_a_caution_says_what_it_is_about() {
+    let mut watch = new(&MonitorConfig {
+        start_delay: Duration::ZERO,
+        ..watch(MonitorKind::Mirror, MonitorTiming::Always, 0)
+    });
+    let doubtful = |what: &str| Event::Doubtful(what.into());
+    play(
+        &mut watch,
+        &[
+            (0, Event::Suspended(false), "Unknown, look", None),
+            (1, doubtful("never opened"), "Caution (never opened)", Some(6)),
+            (2, Event::Changed, "look", None),
+            // Again, before that look has ended: what it sees may be from before.
+            (2, Event::Changed, "", None),
+            (3, doubtful("being copied"), "Caution (being copied), look", None),
+            (4, GOOD, "Normal, mended", Some(9)),
+            (5, Event::Suspended(true), "Unused (suspended)", None),
+            (6, Event::Changed, "", None),
+        ],
+    );
+}
+
+#[test]
 fn a_process_that_ends_within_the_start_delay_is_found_when_that_is_over() {
     let mut watch = new(&watch(MonitorKind::Pid, MonitorTiming::WhileActive, 0));
     play(
@@ -250,6 +273,7 @@ fn table_of_all_transitions() {
         ("time", Event::Tick),
         ("suspend", Event::Suspended(true)),
         ("resume", Event::Suspended(false)),
+        ("changed", Event::Changed),
     ];
     let mut table = String::new();
     for (situation, watch) in situations() {
@@ -277,6 +301,9 @@ struct Witness {
 impl Witness {
     fn check(&mut self, watch: &Watch, event: &Event, actions: &[Action], second: u64, retries: u32) {
         let script = format!("{event:?} -> {actions:?}");
+        if *event == Event::Changed {
+            self.was_off = true; // it need not rest
+        }
         if let (true, Event::Answer(answer)) = (self.looking, event) {
             (self.looking, self.ended_look) = (false, Some(second));
             self.bad = if answer.is_ok() { 0 } else { self.bad + 1 };
@@ -324,6 +351,7 @@ fn all_scripts(watch: &Watch, witness: &Witness, retries: u32, second: u64, left
         Event::Tick,
         Event::Suspended(true),
         Event::Suspended(false),
+        Event::Changed,
     ];
     for event in events {
         let mut watch = watch.clone();
@@ -350,5 +378,5 @@ fn every_short_script_keeps_the_rules() {
         let witness = Witness { looking: false, ended_look: None, was_off: true, bad: 0, last: None };
         all_scripts(&new(&config), &witness, retries, 0, 6, &mut count);
     }
-    assert_eq!(count, 4 * 7u64.pow(6));
+    assert_eq!(count, 4 * 8u64.pow(6));
 }

@@ -432,8 +432,17 @@ impl State {
         });
         let read_only = matches!(&kind, ResourceSpec::Exec(exec) if exec.read_only);
         let at_lease_end = config.on_quorum_loss.of(read_only);
+        let after_loss = registry.is_after_loss(self.event);
         let (group, resource) = (self.group.clone(), resource.clone());
-        Some(ResourceOrder { group, resource, epoch: self.epoch, kind, environment, at_lease_end })
+        Some(ResourceOrder {
+            group,
+            resource,
+            epoch: self.epoch,
+            kind,
+            environment,
+            at_lease_end,
+            after_loss,
+        })
     }
 
     fn tell(&self, kind: &str, text: String) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tasuki_core::{
     config::MonitorConfig,
-    ids::{ServerName, VolumeName},
+    ids::{Revision, ServerName, VolumeName},
     mirror::{DiskState, LinkState, Role},
-    registry::mirror::Volume,
+    registry::{State, mirror::Volume},
 };
 use tokio::time::timeout;
 
@@ -25,6 +25,12 @@ pub async fn settled(context: &Arc<Context>, config: &MonitorConfig) -> Result<(
     let mirrors = MirrorsHandle::new(context);
     let opening = || Seen::Doubtful("the copy here is still being opened".to_owned());
     timeout(config.timeout, mirrors.settled(&name)).await.map_err(|_| opening())
+}
+
+/// When what the registry has of the volume changed last: opened, up to date, left behind.
+pub fn facts_of(registry: &State, config: &MonitorConfig) -> Option<Revision> {
+    let name = volume(config).filter(|_| config.kind.is_of_mirror())?;
+    registry.volumes.get(&name).map(|item| item.modified)
 }
 
 /// The state of this server's copy.

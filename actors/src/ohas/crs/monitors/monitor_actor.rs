@@ -18,7 +18,10 @@ use tasuki_core::{
 };
 use tokio::task::JoinHandle;
 
-use super::look::{Seen, look};
+use super::{
+    look::{Seen, look},
+    mirror,
+};
 use crate::{
     context::Context,
     follow::Follow,
@@ -62,6 +65,8 @@ pub struct State {
     /// What of its target runs here: each run with its number, and whether its end was told.
     target: BTreeMap<u64, bool>,
     suspended: bool,
+    /// The facts of the mirrored disk that it looks at, as of when.
+    facts: Option<Revision>,
     /// The number of the last look.
     looks: u64,
     looking: Option<JoinHandle<()>>,
@@ -111,6 +116,7 @@ impl Actor for MonitorActor {
             modified,
             target: BTreeMap::new(),
             suspended: false,
+            facts: None,
             looks: 0,
             looking: None,
             wake: None,
@@ -151,6 +157,7 @@ impl State {
     fn begin(&mut self, registry: &Registry) {
         self.suspended = registry.cluster_mode() == ClusterMode::Suspended;
         self.target.clear();
+        self.facts = mirror::facts_of(registry, &self.config);
         self.on(Event::Suspended(self.suspended));
         self.live();
     }
@@ -168,6 +175,10 @@ impl State {
         if suspended != self.suspended {
             self.suspended = suspended;
             self.on(Event::Suspended(suspended));
+        }
+        let facts = mirror::facts_of(&registry, &self.config);
+        if std::mem::replace(&mut self.facts, facts) != facts {
+            self.on(Event::Changed);
         }
         self.report_if_missing();
     }

@@ -154,8 +154,12 @@ impl Aside {
             return Taken::Repeated;
         }
         let body = Bytes::copy_from_slice(opened.body);
-        match self.queue.try_send(Datagram { from: opened.from, path: path.clone(), body }) {
-            Ok(()) => add(&self.counters.received),
+        match self.queue.try_reserve() {
+            // Counted before anybody can have it.
+            Ok(place) => {
+                add(&self.counters.received);
+                place.send(Datagram { from: opened.from, path: path.clone(), body });
+            }
             Err(_) => add(&self.counters.overflow),
         }
         Taken::Fresh

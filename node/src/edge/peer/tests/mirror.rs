@@ -1,7 +1,7 @@
 //! Streams of mirror data: who may open one, what comes through, and when a cut cable is noticed.
 
 use tasuki_core::ids::VolumeName;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{io::AsyncReadExt, sync::mpsc, time::Instant};
 
 use super::*;
 
@@ -18,15 +18,21 @@ const PATIENT: StreamSettings = StreamSettings {
     silence: Duration::from_secs(60),
 };
 
-/// Takes streams, and hands them to a test.
+/// Takes streams, and hands them to a test. A copy named `hangs` never lets its thread go on.
 struct Taker(mpsc::UnboundedSender<Arrived>);
 
 impl Acceptor for Taker {
     fn has(&self, volume: &VolumeName) -> bool {
-        volume.as_str() == "data"
+        matches!(volume.as_str(), "data" | "hangs")
     }
 
     fn accept(&self, stream: Arrived) {
+        if stream.volume.as_str() == "hangs" {
+            let _to_whoever_waits = self.0.send(stream);
+            loop {
+                std::thread::park();
+            }
+        }
         let _over = self.0.send(stream);
     }
 }
@@ -130,6 +136,32 @@ async fn a_cut_cable_swallows_frames_and_is_noticed() {
         }
     };
     tokio::time::timeout(TTL, healed).await.unwrap();
+}
+
+#[tokio::test]
+async fn r34_a_copy_whose_disk_hangs_holds_no_other() {
+    let cluster = Cluster::new();
+    let (_door, at, mut arrived) = door(cluster.kiki(), PATIENT);
+    let dialer = MirrorDialer::new(cluster.lala().clone(), PATIENT, Cuts::none());
+    // Its answer goes out or not: the thread hangs at about that time.
+    let (there, volume) = (dialer.clone(), "hangs".into());
+    let hanging = tokio::spawn(async move { there.dial(&"kiki".into(), &[at], &volume).await });
+    let _stuck = arrived.recv().await.unwrap();
+    let (sink, _source) = dialer.dial(&"kiki".into(), &[at], &"data".into()).await.unwrap();
+    let mut other = arrived.recv().await.unwrap();
+    sink.send(Bytes::from_static(b"goes on"), Bytes::new()).await.unwrap();
+    assert_eq!(other.source.next().await.unwrap().unwrap().0, "goes on");
+    hanging.abort();
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_is_not_waited_for() {
+    let cluster = Cluster::new();
+    let quick = StreamSettings { connect: Duration::from_millis(200), ..PATIENT };
+    let (_door, at, _arrived) = door(cluster.kiki(), quick);
+    let mut silent = tokio::net::TcpStream::connect(at).await.unwrap();
+    let ended = tokio::time::timeout(TTL, silent.read_u8()).await.expect("it is still open");
+    assert!(ended.is_err());
 }
 
 /// What TLS and gRPC cost a frame; printed, not asserted.

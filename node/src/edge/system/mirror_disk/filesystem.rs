@@ -100,6 +100,7 @@ pub(super) async fn check(name: &str, device: &Path) -> Result<(), String> {
     };
     let program = format!("fsck.{name}");
     let (code, said) = run(&program, arguments, device).await?;
+    tracing::info!(device = %device.display(), %program, code, said, "the file system was checked");
     // 1: mended. 2: mended, and a mounted one would have to be mounted anew; it is not mounted.
     if code & !3 == 0 { Ok(()) } else { Err(format!("{program} ended with exit code {code}: {said}")) }
 }

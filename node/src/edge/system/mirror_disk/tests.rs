@@ -147,6 +147,7 @@ fn order(config: &MirrorDiskConfig) -> ResourceOrder {
         kind: tasuki_actors::ports::ResourceSpec::MirrorDisk(config.clone()),
         environment: std::collections::BTreeMap::new(),
         at_lease_end: AtLeaseEnd::Stop,
+        after_loss: false,
     }
 }
 

@@ -1,10 +1,33 @@
 //! Opening the areas of a copy. Waits for the disk.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use tasuki_actors::ports::volumes::{VolumeError, VolumeOrder};
 use tasuki_core::mirror::geometry::Geometry;
 use tasuki_storage::volume::{Area, AreaError, FileArea, Management, Owner, Superblock};
+
+/// How long what this process had open itself is waited for: its thread has to end.
+const LETS_GO: Duration = Duration::from_secs(5);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// As [`open`], where this process has just closed the same copy: the thread of its data path ends a
+/// moment after that, and only then are the areas free.
+pub(super) fn open_again(order: &VolumeOrder) -> Result<(FileArea, Management), VolumeError> {
+    let began = Instant::now();
+    loop {
+        match open(order) {
+            Err(VolumeError::Area(why)) if why.starts_with("TSK-1821") && began.elapsed() < LETS_GO => {
+                thread::sleep(AGAIN);
+            }
+            opened => return opened,
+        }
+    }
+}
 
 /// Opens the data area and the management area of this server's copy, and makes what is missing where
 /// there may be none.

@@ -52,6 +52,8 @@ pub struct SystemVolumes {
     door: MirrorDoor,
     reception: Arc<Reception>,
     open: Arc<Mutex<BTreeSet<VolumeName>>>,
+    /// Volumes that were open here, and may not have let go of their areas yet.
+    closed: Arc<Mutex<BTreeSet<VolumeName>>>,
     /// Records of devices, and sockets of exports.
     run: PathBuf,
     /// What only an overwritten copy had.
@@ -81,6 +83,7 @@ impl SystemVolumes {
             door: MirrorDoor::start(identity, settings, cuts, receptionist)?,
             reception,
             open,
+            closed: Arc::default(),
             run,
             saved: layout.data_dir().join("saved"),
         })
@@ -135,8 +138,10 @@ impl SystemVolumes {
         };
         let options = self.options(&order.config);
         let dialer: Arc<dyn Dialer> = Arc::new(self.dialer.clone());
+        let was_open = self.closed.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         let opened = spawn_blocking(move || {
-            let (data, management) = areas::open(&order)?;
+            let open = if was_open { areas::open_again } else { areas::open };
+            let (data, management) = open(&order)?;
             Volume::open(Arc::new(data), management, &order.peers, options, dialer).map_err(path::error)
         });
         let (volume, mut said) = opened.await.map_err(|error| VolumeError::Disk(error.to_string()))??;
@@ -152,8 +157,9 @@ impl SystemVolumes {
             }
         });
         let close = Box::new({
-            let (reception, open) = (self.reception.clone(), self.open.clone());
+            let (reception, open, closed) = (self.reception.clone(), self.open.clone(), self.closed.clone());
             move || {
+                closed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
                 open.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
                 reception.remove(&name);
             }

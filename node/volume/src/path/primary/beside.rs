@@ -6,12 +6,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use tasuki_core::{config::Compression, ids::ServerName};
+use tasuki_core::ids::ServerName;
 use tokio::time::timeout;
 
 use super::{Engine, Session, peers::GREETING};
 use crate::path::{
-    frame::{Body, Frame, decode, encode},
+    frame::{Body, Frame, Speech, decode, encode},
     stream::{Duplex, StreamEnded},
 };
 
@@ -49,7 +49,7 @@ impl Engine {
         let greeting = Frame { epoch: session.epoch, number: 1, body, data: Bytes::new() };
         let opened = timeout(GREETING, async {
             let mut duplex = self.dialer.dial(&self.copy.volume, peer, at).await?;
-            duplex.sink.send(&mut vec![encode(greeting, Compression::None)]).await?;
+            duplex.sink.send(&mut vec![encode(greeting, Speech::GREETING)]).await?;
             let answer = duplex.source.next().await?;
             match decode(answer) {
                 Ok(Frame { body: Body::Answer { of: 1 }, number: 1, .. }) => Ok(duplex),

@@ -4,7 +4,10 @@ use tasuki_core::mirror::state::PeerMode;
 use tokio::sync::oneshot;
 
 use super::{Engine, Through};
-use crate::{block::BlockError, path::copy::DiskError};
+use crate::{
+    block::BlockError,
+    path::{copy::DiskError, options::lacks},
+};
 
 /// The own disk's part of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl Engine {
         let peers = self.peers.borrow();
         let everywhere = flight.peers.iter().zip(peers.iter()).all(|(leg, peer)| match leg {
             PeerLeg::Done => true,
-            PeerLeg::Waiting(_) => false,
+            PeerLeg::Waiting(_) => lacks!(self.shared.options, R33Early),
             PeerLeg::Recorded => peer.mode != PeerMode::Required,
         });
         somewhere && everywhere

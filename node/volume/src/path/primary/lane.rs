@@ -8,11 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tasuki_core::{config::Compression, ids::Epoch};
+use tasuki_core::ids::Epoch;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::path::{
-    frame::{Body, Frame, decode, encode},
+    frame::{Body, Frame, Speech, decode, encode},
     ranges::Held,
     stream::{Packet, PacketSink, PacketSource, StreamEnded},
 };
@@ -73,7 +73,7 @@ struct Queue {
 /// The lane.
 pub struct Lane {
     epoch: Epoch,
-    compression: Compression,
+    speech: Speech,
     queue: RefCell<Queue>,
     wake: Notify,
     /// Frames whose doing is awaited, in the order of their numbers.
@@ -84,10 +84,10 @@ pub struct Lane {
 
 impl Lane {
     /// One that nothing is sent on yet.
-    pub fn new(epoch: Epoch, compression: Compression) -> Self {
+    pub fn new(epoch: Epoch, speech: Speech) -> Self {
         Self {
             epoch,
-            compression,
+            speech,
             queue: RefCell::default(),
             wake: Notify::new(),
             doing: RefCell::default(),
@@ -184,7 +184,7 @@ impl Lane {
             }
         }
         let frame = Frame { epoch: self.epoch, number, body: item.body, data: item.data };
-        encode(frame, self.compression)
+        encode(frame, self.speech)
     }
 
     /// Hands over what comes, until the stream ends or it is refused.

@@ -40,7 +40,7 @@ use self::{flight::Flight, peers::Peer};
 use super::{
     copy::{Copy, DiskError},
     events::{PeerView, VolumeEvent},
-    options::Shared,
+    options::{Shared, lacks},
     ranges::Ranges,
     stream::Dialer,
 };
@@ -184,6 +184,9 @@ impl Engine {
 
     /// Fails what is under way and what comes (R34).
     pub fn fail(&self) {
+        if lacks!(self.shared.options, R34Waits) {
+            return;
+        }
         self.failing.set(true);
         self.fail_flights(BlockError::Io);
         self.changed();

@@ -4,11 +4,10 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use tasuki_core::{
-    config::Compression,
     ids::{Epoch, ServerName},
     mirror::{
         LinkState,
-        handshake::{Hello, Unwelcome, WIRE, Welcome},
+        handshake::{Hello, Unwelcome, Welcome},
         state::PeerMode,
     },
 };
@@ -22,7 +21,7 @@ use super::{Engine, Session};
 use crate::path::{
     Progress,
     events::VolumeEvent,
-    frame::{Body, Frame, decode, encode},
+    frame::{Body, Frame, Speech, decode, encode},
     options::{Shared, lacks},
     stream::{Duplex, StreamEnded},
     work::work,
@@ -219,7 +218,7 @@ impl Engine {
     }
 
     async fn meet(&self, peer: &ServerName, at: &[SocketAddr], epoch: Epoch) -> Met {
-        let local = self.copy.local();
+        let (local, wires) = (self.copy.local(), self.shared.options.wires);
         let hello = Hello {
             lineage: self.copy.lineage.clone(),
             volume: self.copy.volume.clone(),
@@ -227,16 +226,18 @@ impl Engine {
             epoch,
             geometry: local.geometry,
             history: self.history(),
-            wire: WIRE,
+            wire: wires,
         };
         let greeting = Frame { epoch, number: 1, body: Body::Hello(hello), data: Bytes::new() };
         let met = timeout(GREETING, async {
             let mut duplex = self.dialer.dial(&self.copy.volume, peer, at).await?;
-            duplex.sink.send(&mut vec![encode(greeting, Compression::None)]).await?;
+            duplex.sink.send(&mut vec![encode(greeting, Speech::GREETING)]).await?;
             let answer = duplex.source.next().await?;
             let frame = decode(answer).map_err(|why| StreamEnded(why.to_string()))?;
             match frame.body {
-                Body::Welcome(welcome) if frame.number == 1 => Ok(Met::In(welcome, duplex)),
+                Body::Welcome(welcome) if frame.number == 1 && wires.has(welcome.wire) => {
+                    Ok(Met::In(welcome, duplex))
+                }
                 Body::Unwelcome(why) => Ok(Met::Refused(why)),
                 _ => Err(StreamEnded("the answer to a greeting was something else".to_owned())),
             }
@@ -261,7 +262,8 @@ impl Engine {
             let mut peers = self.peers.borrow_mut();
             let Some(peer) = peers.get_mut(slot) else { return };
             peer.sessions += 1;
-            let session = Session::new(peer.sessions, slot, epoch, self.shared.options.compression);
+            let speech = Speech { wire: welcome.wire, compression: self.shared.options.compression };
+            let session = Session::new(peer.sessions, slot, epoch, speech);
             peer.session = Some(session.clone());
             session
         };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tasuki_core::{config::Compression, ids::Epoch};
+use tasuki_core::ids::Epoch;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::path::{
     VolumeEvent,
-    frame::{Body, Frame},
+    frame::{Body, Frame, Speech},
     ranges::Held,
     stream::StreamEnded,
 };
@@ -36,7 +36,7 @@ pub struct Session {
     pub id: u64,
     slot: usize,
     pub epoch: Epoch,
-    compression: Compression,
+    speech: Speech,
     /// Writes, flushes, questions. Blocks too, where nothing stands beside it.
     pub lane: Lane,
     /// Blocks of resyncs, once one has begun.
@@ -51,13 +51,13 @@ pub struct Session {
 
 impl Session {
     /// One that nothing is sent on yet.
-    pub fn new(id: u64, slot: usize, epoch: Epoch, compression: Compression) -> Rc<Self> {
+    pub fn new(id: u64, slot: usize, epoch: Epoch, speech: Speech) -> Rc<Self> {
         Rc::new(Self {
             id,
             slot,
             epoch,
-            compression,
-            lane: Lane::new(epoch, compression),
+            speech,
+            lane: Lane::new(epoch, speech),
             beside: RefCell::default(),
             wish: RefCell::default(),
             wished: Notify::new(),
@@ -166,7 +166,7 @@ impl Session {
 
     /// It stands: blocks go there from here on, until it ends, and the session with it.
     pub fn begin_beside(&self) -> Rc<Lane> {
-        let lane = Rc::new(Lane::new(self.epoch, self.compression));
+        let lane = Rc::new(Lane::new(self.epoch, self.speech));
         self.beside.replace(Some(lane.clone()));
         lane
     }
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn r30_blocks_of_a_resync_that_was_stopped_do_not_follow_newer_writes() {
-        let session = Session::new(1, 0, Epoch(1), Compression::None);
+        let session = Session::new(1, 0, Epoch(1), Speech::GREETING);
         let block = || session.block(Body::SyncBlock { offset: 0 }, Bytes::new(), None).now_or_never();
         assert!(block().is_none(), "it waits, and whoever asked has gone");
         assert!(session.lane.next(true).is_some(), "it would be sent all the same");
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn r30_a_block_on_its_way_holds_its_place_until_it_is_done_or_writes_do_not_go_there() {
-        let (session, ranges) = (Session::new(1, 0, Epoch(1), Compression::None), Ranges::default());
+        let (session, ranges) = (Session::new(1, 0, Epoch(1), Speech::GREETING), Ranges::default());
         let beside = session.begin_beside();
         let send = |number| {
             let held = ranges.try_hold(0, 4096).map(Rc::new);

@@ -14,7 +14,7 @@ use super::{Gate, beside::Beside, saved};
 use crate::path::{
     copy::{Change, Copy, DiskError, NotEntered},
     events::VolumeEvent,
-    frame::{Body, FRAME_LIMIT, Frame, decode, encode},
+    frame::{Body, FRAME_LIMIT, Frame, Speech, decode, encode},
     lacking::lacking,
     options::lacks,
     resync::sums,
@@ -65,6 +65,7 @@ struct Session<'a> {
     gate: &'a Gate,
     primary: ServerName,
     epoch: Epoch,
+    speech: Speech,
     /// The door for a stream beside this one; none for that stream itself.
     beside: Option<&'a Beside>,
     sink: Box<dyn PacketSink>,
@@ -86,7 +87,7 @@ impl Gate {
     pub(super) async fn serve(
         &self,
         primary: &ServerName,
-        epoch: Epoch,
+        (epoch, speech): (Epoch, Speech),
         (first, beside): (Body, Option<&Beside>),
         duplex: Duplex,
         stop: &Notify,
@@ -97,6 +98,7 @@ impl Gate {
             gate: self,
             primary: primary.clone(),
             epoch,
+            speech,
             beside,
             sink,
             packets: Vec::new(),
@@ -159,7 +161,7 @@ impl Session<'_> {
     fn say(&mut self, body: Body, data: Bytes) {
         self.sent += 1;
         let frame = Frame { epoch: self.epoch, number: self.sent, body, data };
-        self.packets.push(encode(frame, self.gate.shared.options.compression));
+        self.packets.push(encode(frame, self.speech));
     }
 
     async fn send(&mut self) -> Result<(), StreamEnded> {

@@ -20,7 +20,6 @@ use std::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tasuki_core::{
-    config::Compression,
     ids::{Epoch, Generation, ServerName, VolumeName},
     mirror::{
         handshake::{Hello, Unwelcome, Welcome, answer},
@@ -37,7 +36,7 @@ use super::{
     Volume,
     copy::{Copy, DiskError},
     events::VolumeEvent,
-    frame::{Body, Frame, decode, encode},
+    frame::{Body, Frame, Speech, decode, encode},
     options::{Shared, lacks},
     stream::{Duplex, StreamEnded},
 };
@@ -116,7 +115,7 @@ impl Reception {
 async fn refuse(duplex: &mut Duplex, epoch: Epoch, why: Unwelcome) -> StreamEnded {
     let reason = why.to_string();
     let frame = Frame { epoch, number: 1, body: Body::Unwelcome(why), data: Bytes::new() };
-    let _it_may_be_gone = duplex.sink.send(&mut vec![encode(frame, Compression::None)]).await;
+    let _it_may_be_gone = duplex.sink.send(&mut vec![encode(frame, Speech::GREETING)]).await;
     // It reads the answer and hangs up; ending the stream first could lose the answer.
     let _it_hangs_up = timeout(GREETING, duplex.source.next()).await;
     StreamEnded(reason)
@@ -137,6 +136,7 @@ pub struct Gate {
 struct Guest {
     primary: ServerName,
     epoch: Epoch,
+    speech: Speech,
     beside: Arc<Beside>,
     stop: Arc<Notify>,
     ended: oneshot::Receiver<()>,
@@ -200,10 +200,13 @@ impl Gate {
         let epoch = hello.epoch;
         let mut current = self.current.lock().await;
         let resizes = self.takes_size(&hello).await;
-        if let Err(why) = self.admits(&hello, resizes) {
-            drop(current);
-            return refuse(&mut duplex, epoch, why).await;
-        }
+        let wire = match self.admits(&hello, resizes) {
+            Ok(wire) => wire,
+            Err(why) => {
+                drop(current);
+                return refuse(&mut duplex, epoch, why).await;
+            }
+        };
         if let Some(guest) = current.take()
             && !lacks!(self.shared.options, R31OlderFrames)
         {
@@ -224,17 +227,19 @@ impl Gate {
         }
         let (stop, (tell_end, ended)) = (Arc::new(Notify::new()), oneshot::channel());
         let (primary, beside) = (hello.primary.clone(), Arc::new(Beside::default()));
-        *current = Some(Guest { primary, epoch, beside: beside.clone(), stop: stop.clone(), ended });
+        let speech = Speech { wire, compression: self.shared.options.compression };
+        *current = Some(Guest { primary, epoch, speech, beside: beside.clone(), stop: stop.clone(), ended });
         drop(current);
         let welcome = Welcome {
             server: self.copy.server.clone(),
             copy: self.copy.local(),
             differing: self.copy.differing(&hello.primary),
+            wire,
         };
         self.shared.status().source = Some((hello.primary.clone(), false));
         self.shared.tell(VolumeEvent::Primary { server: Some(hello.primary.clone()), epoch });
         let first = Body::Welcome(welcome);
-        let ended = self.serve(&hello.primary, epoch, (first, Some(&*beside)), duplex, &stop).await;
+        let ended = self.serve(&hello.primary, (epoch, speech), (first, Some(&*beside)), duplex, &stop).await;
         beside.end().await;
         self.shared.status().source = None;
         self.shared.tell(VolumeEvent::Primary { server: None, epoch });
@@ -254,12 +259,14 @@ impl Gate {
         let found = {
             let current = self.current.lock().await;
             let guest = current.as_ref().filter(|guest| guest.epoch == epoch && guest.primary == *primary);
-            guest.and_then(|guest| guest.beside.begin(token).map(|stands| (guest.stop.clone(), stands)))
+            guest.and_then(|guest| {
+                guest.beside.begin(token).map(|stands| (guest.speech, guest.stop.clone(), stands))
+            })
         };
-        let Some((first, (stop, tell_end))) = found else {
+        let Some((speech, first, (stop, tell_end))) = found else {
             return StreamEnded("there is no stream that it belongs to".to_owned());
         };
-        let ended = self.serve(primary, epoch, (Body::Answer { of: 1 }, None), duplex, &stop).await;
+        let ended = self.serve(primary, (epoch, speech), (Body::Answer { of: 1 }, None), duplex, &stop).await;
         first.notify_one();
         drop(tell_end);
         ended
@@ -277,7 +284,7 @@ impl Gate {
             && self.copy.measure().await.is_ok_and(|room| room >= hello.geometry.size)
     }
 
-    fn admits(&self, hello: &Hello, resizes: bool) -> Result<(), Unwelcome> {
+    fn admits(&self, hello: &Hello, resizes: bool) -> Result<u32, Unwelcome> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Unwelcome::NoVolume(hello.volume.clone()));
         }
@@ -289,8 +296,8 @@ impl Gate {
         if resizes {
             local.geometry = hello.geometry;
         }
-        match (answer(&local, &self.copy.lineage, primary, hello), failed) {
-            (Ok(()) | Err(Unwelcome::NoDisk(_)), Some(why)) => Err(Unwelcome::NoDisk(why)),
+        match (answer(&local, &self.copy.lineage, primary, self.shared.options.wires, hello), failed) {
+            (Ok(_) | Err(Unwelcome::NoDisk(_)), Some(why)) => Err(Unwelcome::NoDisk(why)),
             (answer, _) => answer,
         }
     }

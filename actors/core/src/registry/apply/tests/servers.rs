@@ -85,3 +85,18 @@ fn r5_a_start_ends_leaving_and_being_down() {
     assert_eq!((presence.up, presence.mode), (true, ServerMode::Active));
     assert_eq!(presence.down_because, None);
 }
+
+#[test]
+fn r36_a_lost_server_may_still_have_its_addresses_until_it_is_back_and_one_that_left_has_not() {
+    let mut play = Play::all_up();
+    let after_loss = |play: &Play| play.state.is_after_loss(StartEvent::Failover);
+    assert!(!after_loss(&play));
+    play.leader_says(gone("kiki", 1), Reason::LeaseRanOut { silent: std::time::Duration::from_secs(3) });
+    assert!(after_loss(&play));
+    assert!(!play.state.is_after_loss(StartEvent::Start), "somebody starts it: nothing was taken over");
+    play.start("kiki", 2, "boot-1");
+    assert!(!after_loss(&play));
+    play.ok(stopped("kiki", 2));
+    assert!(!after_loss(&play));
+    assert!(!after_loss(&Play::empty()), "those that never started have nothing");
+}
