@@ -40,9 +40,12 @@ pub struct VolumeOrder {
 /// Why a volume's data path did not do something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VolumeError {
-    /// An area is missing, mounted, in use, too small, or not ours: what was found, and what to do.
+    /// An area is missing, mounted, too small, or not ours: what was found, and what to do.
     #[error("{0}")]
     Area(String),
+    /// Somebody has an area open: who, and what to do.
+    #[error("{0}")]
+    InUse(String),
     /// The management area is blank although this copy was counted on.
     #[error("TSK-1827: the management area {} is blank, although the registry counts on this copy", .0.display())]
     Lost(PathBuf),

@@ -38,7 +38,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0..REGIONS).prop_map(Step::Write),
         8 => (0..REGIONS).prop_map(Step::Begin),
+        2 => (0..REGIONS).prop_map(Step::Durable),
         2 => Just(Step::Flush),
+        1 => (0..REGIONS).prop_map(Step::Row),
         1 => Just(Step::Cut),
         1 => Just(Step::Mend),
         1 => Just(Step::KillPrimary),

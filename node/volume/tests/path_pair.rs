@@ -44,6 +44,30 @@ fn what_is_written_is_on_both_and_moves_with_the_role() {
 }
 
 #[test]
+fn where_a_flush_has_always_followed_it_begins_with_the_write() {
+    run(async {
+        let mut pair = Pair::new(None);
+        let door = pair.promote(0).await;
+        pair.both_good().await;
+        for at in 0..8 {
+            write(&door, at * EXTENT, block(1)).await.unwrap();
+            flush(&door).await.unwrap();
+        }
+        let unsynced = |pair: &Pair| pair.hosts[0].data.unsynced() + pair.hosts[1].data.unsynced();
+        write(&door, 0, block(2)).await.unwrap();
+        until(|| unsynced(&pair) == 0).await;
+        // It was for nothing: nobody flushes, so the next ones are not flushed unasked.
+        for at in 0..20 {
+            write(&door, at * EXTENT, block(3)).await.unwrap();
+        }
+        read(&door, 0, 1).await.unwrap();
+        assert!(unsynced(&pair) > 0);
+        flush(&door).await.unwrap();
+        assert!(unsynced(&pair) == 0 && pair.equal());
+    });
+}
+
+#[test]
 fn a_lost_peer_is_put_out_and_only_what_it_missed_is_copied_when_it_returns() {
     run(async {
         let mut pair = Pair::new(None);

@@ -15,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use path_common::{EXTENT, Pair, begin_flush, begin_write, block, flush, name, read, run, until, write};
+use path_common::{
+    EXTENT, Pair, begin_durable, begin_flush, begin_write, block, flush, name, read, run, until, write,
+};
 use tasuki_core::{ids::Epoch, mirror::state::PeerMode};
 use tasuki_storage::volume::{Area, memory::Operation};
 use tasuki_volume::{
@@ -161,36 +163,48 @@ fn r31_a_frame_of_an_older_primary_changes_nothing() {
     });
 }
 
+/// A barrier is begun while the far disk cannot flush; whether it is answered only after that.
+async fn waits_for_the_far_disk(mut pair: Pair, durable: bool) -> bool {
+    let door = pair.promote(0).await;
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let (wait, far) = (gate.clone(), pair.hosts[1].data.clone());
+    far.watch(move |operation| {
+        if operation == Operation::Flush {
+            let guard = wait.0.lock().unwrap();
+            drop(wait.1.wait_while(guard, |open| !*open).unwrap());
+        }
+        Ok(())
+    });
+    let mut barrier = if durable {
+        begin_durable(&door, 0, block(1)).await
+    } else {
+        write(&door, 0, block(1)).await.unwrap();
+        begin_flush(&door).await
+    };
+    let own = pair.hosts[0].data.clone();
+    until(|| own.unsynced() == 0 && holds(&own, 0, 1)).await;
+    // The primary has had every opportunity to answer.
+    for _ in 0..50 {
+        read(&door, 0, 1).await.unwrap();
+    }
+    let early = barrier.try_recv().is_ok();
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    if !early {
+        barrier.await.unwrap().unwrap();
+        assert_eq!(far.unsynced(), 0);
+    }
+    !early
+}
+
 #[test]
 fn r32_a_flush_is_answered_when_both_have_flushed() {
-    told(Planted::R32OwnOnly, |mut pair| async move {
-        let door = pair.promote(0).await;
-        let gate = Arc::new((Mutex::new(false), Condvar::new()));
-        let (wait, far) = (gate.clone(), pair.hosts[1].data.clone());
-        far.watch(move |operation| {
-            if operation == Operation::Flush {
-                let guard = wait.0.lock().unwrap();
-                drop(wait.1.wait_while(guard, |open| !*open).unwrap());
-            }
-            Ok(())
-        });
-        write(&door, 0, block(1)).await.unwrap();
-        let mut flushed = begin_flush(&door).await;
-        let own = pair.hosts[0].data.clone();
-        until(|| own.unsynced() == 0).await;
-        // The primary has had every opportunity to answer.
-        for _ in 0..50 {
-            read(&door, 0, 1).await.unwrap();
-        }
-        let early = flushed.try_recv().is_ok();
-        *gate.0.lock().unwrap() = true;
-        gate.1.notify_all();
-        if !early {
-            flushed.await.unwrap().unwrap();
-            assert_eq!(far.unsynced(), 0);
-        }
-        !early
-    });
+    told(Planted::R32OwnOnly, |pair| waits_for_the_far_disk(pair, false));
+}
+
+#[test]
+fn r32_a_durable_write_is_answered_when_both_have_flushed() {
+    told(Planted::R32OwnOnly, |pair| waits_for_the_far_disk(pair, true));
 }
 
 /// There is one level of acknowledgement: a write that was only sent to the peer is not answered. Were it, it

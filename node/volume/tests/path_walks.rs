@@ -25,7 +25,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..BLOCKS.len()).prop_map(Step::Write),
         3 => (0..BLOCKS.len()).prop_map(Step::Begin),
+        2 => (0..BLOCKS.len()).prop_map(Step::Durable),
         3 => Just(Step::Flush),
+        1 => (0..BLOCKS.len()).prop_map(Step::Row),
         2 => Just(Step::Cut),
         2 => Just(Step::Mend),
         1 => Just(Step::KillPrimary),

@@ -117,6 +117,8 @@ struct Flusher {
     wanted: u64,
     done: u64,
     running: bool,
+    /// The one that runs, or the last, covers writes up to this one.
+    covers: u64,
     failed: Option<DiskError>,
     /// How long they take, at worst: a slow one is forgotten only after many quick ones.
     took: Duration,
@@ -128,7 +130,7 @@ impl Default for Flusher {
     fn default() -> Self {
         // A disk has to show that it is quick.
         let took = QUICK * 64;
-        Self { wanted: 0, done: 0, running: false, failed: None, took, writes: SOON * 16 }
+        Self { wanted: 0, done: 0, running: false, covers: 0, failed: None, took, writes: SOON * 16 }
     }
 }
 
@@ -498,6 +500,23 @@ impl Copy {
         flusher.took < QUICK && !flusher.running
     }
 
+    /// Waits for a flush that runs, if it covers everything up to this write.
+    pub async fn flush_that_covers(&self, number: u64) {
+        loop {
+            let done = self.flushed.notified();
+            tokio::pin!(done);
+            done.as_mut().enable();
+            let covers = {
+                let flusher = self.flusher();
+                flusher.running && flusher.covers >= number
+            };
+            if !covers {
+                return;
+            }
+            done.await;
+        }
+    }
+
     async fn flush_on(&self, this_thread: bool) -> Result<(), DiskError> {
         let ticket = {
             let mut flusher = self.flusher();
@@ -524,6 +543,7 @@ impl Copy {
                 continue;
             };
             let through = self.journal().finished();
+            self.flusher().covers = through;
             let writes = self.since_flush.swap(0, Ordering::Relaxed);
             let mut running = Running { copy: self, covers: None };
             let flushed = if this_thread && quick {

@@ -546,22 +546,29 @@ pub async fn until(mut is: impl FnMut() -> bool) {
     }
 }
 
-pub async fn begin_write(
-    door: &Door,
-    offset: u64,
-    data: Vec<u8>,
-) -> oneshot::Receiver<Result<(), BlockError>> {
+type Answered = oneshot::Receiver<Result<(), BlockError>>;
+
+async fn begin(door: &Door, offset: u64, data: Vec<u8>, durable: bool) -> Answered {
     let (answer, answered) = oneshot::channel();
-    let request = Request::Write { offset, data: data.into(), durable: false, answer };
+    let request = Request::Write { offset, data: data.into(), durable, answer };
     door.requests.send(request).await.unwrap();
     answered
+}
+
+pub async fn begin_write(door: &Door, offset: u64, data: Vec<u8>) -> Answered {
+    begin(door, offset, data, false).await
+}
+
+/// A write that is durable when it is answered.
+pub async fn begin_durable(door: &Door, offset: u64, data: Vec<u8>) -> Answered {
+    begin(door, offset, data, true).await
 }
 
 pub async fn write(door: &Door, offset: u64, data: Vec<u8>) -> Result<(), BlockError> {
     begin_write(door, offset, data).await.await.unwrap_or(Err(BlockError::Closing))
 }
 
-pub async fn begin_flush(door: &Door) -> oneshot::Receiver<Result<(), BlockError>> {
+pub async fn begin_flush(door: &Door) -> Answered {
     let (answer, answered) = oneshot::channel();
     door.requests.send(Request::Flush { answer }).await.unwrap();
     answered

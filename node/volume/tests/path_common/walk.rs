@@ -6,14 +6,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tasuki_volume::block::{BlockError, Door};
 use tokio::sync::oneshot;
 
-use super::path_common::{self, EXTENT, Pair, begin_write, block, flush, read, run, write};
+use super::path_common::{self, EXTENT, Pair, begin_durable, begin_write, block, flush, read, run, write};
 
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     Write(usize),
     /// Written, not waited for.
     Begin(usize),
+    /// Written so that it is durable when it is answered.
+    Durable(usize),
     Flush,
+    /// Written and flushed so often that the next write's flush begins with it; and written once more.
+    Row(usize),
     Cut,
     Mend,
     /// The node of the primary is killed, and the other server opens the volume if its copy is good;
@@ -26,6 +30,9 @@ pub enum Step {
     Move,
     BothGood,
 }
+
+/// So often is enough, also where a write was under way as the first one came.
+const ROW: usize = 9;
 
 /// What a block may hold.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +118,14 @@ impl Walk {
                 self.begun.push(begun);
                 self.known.get_mut(&at).unwrap().since.push((value, false));
             }
+            Step::Durable(at) => {
+                let value = self.fresh();
+                self.look_later();
+                let written = begin_durable(self.door(), self.blocks[at] * EXTENT, block(value)).await;
+                written.await.unwrap().unwrap();
+                // Whatever was begun there before is over: writes to one place follow each other.
+                *self.known.get_mut(&at).unwrap() = Known { flushed: value, since: Vec::new() };
+            }
             Step::Flush => {
                 flush(self.door()).await.unwrap();
                 for known in self.known.values_mut() {
@@ -120,6 +135,12 @@ impl Walk {
                         known.since.drain(..=last);
                     }
                 }
+            }
+            Step::Row(at) => {
+                for step in [Step::Write(at), Step::Flush].repeat(ROW) {
+                    Box::pin(self.step(step)).await;
+                }
+                Box::pin(self.step(Step::Write(at))).await;
             }
             Step::Cut => self.pair.cable.cut(),
             Step::Mend => self.pair.cable.mend(),

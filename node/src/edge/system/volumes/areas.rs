@@ -21,9 +21,7 @@ pub(super) fn open_again(order: &VolumeOrder) -> Result<(FileArea, Management), 
     let began = Instant::now();
     loop {
         match open(order) {
-            Err(VolumeError::Area(why)) if why.starts_with("TSK-1821") && began.elapsed() < LETS_GO => {
-                thread::sleep(AGAIN);
-            }
+            Err(VolumeError::InUse(_)) if began.elapsed() < LETS_GO => thread::sleep(AGAIN),
             opened => return opened,
         }
     }
@@ -69,5 +67,9 @@ pub(super) fn open(order: &VolumeOrder) -> Result<(FileArea, Management), Volume
 }
 
 fn area_error(error: AreaError) -> VolumeError {
-    if error.is_disk() { VolumeError::Disk(error.to_string()) } else { VolumeError::Area(error.to_string()) }
+    match error {
+        AreaError::InUse { .. } => VolumeError::InUse(error.to_string()),
+        disk if disk.is_disk() => VolumeError::Disk(disk.to_string()),
+        other => VolumeError::Area(other.to_string()),
+    }
 }

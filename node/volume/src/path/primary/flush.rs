@@ -27,7 +27,7 @@ impl Engine {
             if self.through.get() != Through::Own || self.copy.journal().is_flushed(number) {
                 break;
             }
-            match self.flush_own().await {
+            match self.flush_own(number).await {
                 // It covers what was answered; what is still under way nobody was told of.
                 Ok(()) => break,
                 Err(why) => self.disk_failed(&why),
@@ -40,7 +40,12 @@ impl Engine {
     }
 
     /// The own disk, on this thread if nobody else needs that; then what goes to peers goes first.
-    async fn flush_own(&self) -> Result<(), DiskError> {
+    async fn flush_own(&self, number: u64) -> Result<(), DiskError> {
+        // One that was begun ahead of this question.
+        self.copy.flush_that_covers(number).await;
+        if self.copy.journal().is_flushed(number) {
+            return Ok(());
+        }
         if self.under_way.get() > 1 || !self.copy.is_quick() {
             return self.copy.flush().await;
         }
@@ -52,7 +57,17 @@ impl Engine {
         self.copy.flush_here().await
     }
 
-    fn flush_peers(&self, number: u64) {
+    /// A flush that the client has not asked for yet, after its write was answered.
+    pub async fn flush_ahead(&self) {
+        for _ in 0..HANDS {
+            yield_now().await; // the answer goes first
+        }
+        if self.habit.get().waits() {
+            let _it_fails_with_the_request = self.flush().await;
+        }
+    }
+
+    pub fn flush_peers(&self, number: u64) {
         for peer in self.peers.borrow().iter() {
             if let Some(session) = peer.session.as_ref().filter(|_| peer.in_use()) {
                 session.flush(number);

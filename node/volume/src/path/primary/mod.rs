@@ -7,6 +7,7 @@
 //! | [`requests`] | reads and writes as an export or a device asks for them |
 //! | [`flight`] | writes under way, and when they may be answered |
 //! | [`flush`] | barriers on both legs |
+//! | [`habit`] | whether a flush will follow on a write |
 //! | [`session`] | a session with a peer; its two streams are [`lane`]s, and [`beside`] opens the second |
 //! | [`resize`] | a volume of another size, while it is used |
 //! | [`peers`] | calling peers, and how writes treat them |
@@ -16,6 +17,7 @@ mod beside;
 mod diskless;
 mod flight;
 mod flush;
+mod habit;
 mod lane;
 mod peers;
 mod requests;
@@ -36,7 +38,7 @@ use tasuki_core::{
 use tokio::sync::{Notify, Semaphore};
 
 pub use self::session::Session;
-use self::{flight::Flight, peers::Peer};
+use self::{flight::Flight, habit::Habit, peers::Peer};
 use super::{
     copy::{Copy, DiskError},
     events::{PeerView, VolumeEvent},
@@ -85,6 +87,8 @@ pub struct Engine {
     timed: Cell<(u64, u64)>,
     /// A flush that nobody asked for is under way.
     flushing: Cell<bool>,
+    /// What the client does, to foresee flushes.
+    habit: Cell<Habit>,
     /// Something changed that somebody may wait for.
     changed: Notify,
 }
@@ -113,6 +117,7 @@ impl Engine {
             changing: Cell::new(0),
             timed: Cell::new((0, 0)),
             flushing: Cell::new(false),
+            habit: Cell::new(Habit::default()),
             changed: Notify::new(),
             shared,
         });

@@ -19,6 +19,17 @@ use crate::{
     },
 };
 
+/// What follows on a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Barrier {
+    /// Nothing that is known of.
+    None,
+    /// A flush that the client will ask for: it is answered before that.
+    Foreseen,
+    /// It is answered when it is durable.
+    Awaited,
+}
+
 /// A trim or zeroing is made in pieces: each holds its range and its regions of the activity log.
 const PIECE: u64 = 64 * 1024 * 1024;
 
@@ -61,13 +72,19 @@ impl Engine {
             Request::Write { offset, data, durable, answer } => {
                 let length = data.len() as u64;
                 counters.in_flight.fetch_add(length, Ordering::Relaxed);
-                let result = self.write(offset, data).await;
+                let barrier = if durable { Barrier::Awaited } else { self.foreseen() };
+                let result = self.write(offset, data, barrier).await;
                 counters.in_flight.fetch_sub(length, Ordering::Relaxed);
                 Counters::add(&counters.writes, 1);
                 Counters::add(&counters.written_bytes, length);
-                let _who_asked_is_gone = answer.send(self.durably(result, durable).await);
+                let is_written = result.is_ok();
+                let _who_asked_is_gone = answer.send(result);
+                if is_written && barrier == Barrier::Foreseen {
+                    self.flush_ahead().await;
+                }
             }
             Request::Flush { answer } => {
+                self.habit.set(self.habit.get().flushed());
                 let result = self.flush().await;
                 Counters::add(&counters.flushes, 1);
                 let _who_asked_is_gone = answer.send(result);
@@ -82,6 +99,13 @@ impl Engine {
                 let _who_asked_is_gone = answer.send(self.durably(result, durable).await);
             }
         }
+    }
+
+    /// A write comes that need not be durable: whether a flush will follow.
+    fn foreseen(&self) -> Barrier {
+        let (habit, follows) = self.habit.get().wrote();
+        self.habit.set(habit);
+        if follows { Barrier::Foreseen } else { Barrier::None }
     }
 
     async fn durably(
@@ -144,22 +168,28 @@ impl Engine {
         Some(whole.freeze())
     }
 
-    async fn write(self: &Rc<Self>, offset: u64, mut data: Bytes) -> Result<(), BlockError> {
+    async fn write(
+        self: &Rc<Self>,
+        offset: u64,
+        mut data: Bytes,
+        barrier: Barrier,
+    ) -> Result<(), BlockError> {
         if !self.is_inside(offset, data.len() as u64) {
             return Err(BlockError::Invalid);
         }
         if data.len() <= FRAME_LIMIT {
-            return self.change(offset, Change::Bytes(data)).await;
+            return self.change(offset, Change::Bytes(data), barrier).await;
         }
         let mut pieces = Vec::new();
         let mut at = offset;
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(FRAME_LIMIT));
             let length = piece.len() as u64;
-            pieces.push(self.change(at, Change::Bytes(piece)));
+            pieces.push(self.change(at, Change::Bytes(piece), Barrier::None));
             at += length;
         }
-        futures::future::try_join_all(pieces).await.map(drop)
+        let written = futures::future::try_join_all(pieces).await.map(drop);
+        self.durably(written, barrier == Barrier::Awaited).await
     }
 
     async fn pieces(
@@ -174,14 +204,19 @@ impl Engine {
         let mut done = 0;
         while done < length {
             let part = (length - done).min(PIECE);
-            self.change(offset + done, change(part)).await?;
+            self.change(offset + done, change(part), Barrier::None).await?;
             done += part;
         }
         Ok(())
     }
 
     /// One write, trim or zeroing: of at most one frame, or one piece.
-    async fn change(self: &Rc<Self>, offset: u64, change: Change) -> Result<(), BlockError> {
+    async fn change(
+        self: &Rc<Self>,
+        offset: u64,
+        change: Change,
+        barrier: Barrier,
+    ) -> Result<(), BlockError> {
         let length = change.length();
         if length == 0 {
             return self.opened().await;
@@ -201,11 +236,16 @@ impl Engine {
         let number = self.copy.journal().begin(extents, regions);
         let (through, began) = (self.through.get(), Instant::now());
         let peers = self.send(number, offset, &change);
+        if barrier != Barrier::None {
+            // Right behind the write: one question to the peer instead of two.
+            self.flush_peers(number);
+        }
         let (answer, answered) = oneshot::channel();
         let own = if entered { OwnLeg::Waiting } else { OwnLeg::Failed };
         self.fly(number, Flight { own, peers, regions: entered.then_some(regions), answer });
+        let is_inline = Copy::is_inline(&change);
         match through {
-            Through::Own if entered && Copy::is_inline(&change) => {
+            Through::Own if entered && is_inline => {
                 self.own_leg(number, self.copy.change_now(offset, &change));
             }
             Through::Own if entered => {
@@ -230,11 +270,25 @@ impl Engine {
         if self.copy.journal().needs_flush() {
             self.flush_soon();
         }
-        let result = answered.await.unwrap_or(Err(BlockError::Closing));
-        let (count, nanos) = self.timed.get();
-        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.timed.set((count + 1, nanos.saturating_add(took)));
-        result
+        let written = async {
+            let result = answered.await.unwrap_or(Err(BlockError::Closing));
+            let (count, nanos) = self.timed.get();
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.timed.set((count + 1, nanos.saturating_add(took)));
+            result
+        };
+        match barrier {
+            Barrier::None | Barrier::Foreseen => written.await,
+            // The own disk has it, so that a flush covers it; the peer's flush is behind the write.
+            Barrier::Awaited if is_inline => {
+                let (written, flushed) = futures::future::join(written, self.flush()).await;
+                written.and(flushed)
+            }
+            Barrier::Awaited => {
+                let written = written.await;
+                self.durably(written, true).await
+            }
+        }
     }
 
     /// Waits until a write may begin: nothing has to be decided, and the log names its regions (R29).
