@@ -9,7 +9,7 @@ use std::{
 
 use tasuki_actors::handle::Event;
 use tasuki_core::ids::ServerName;
-use tasuki_tests::twin::{Happening, Twin, config};
+use tasuki_tests::twin::{Happening, Twin, config, holds_in_time, in_time, patiently_at};
 use tokio::sync::broadcast::Receiver;
 
 /// Long enough that a busy machine does not take a lease away.
@@ -40,89 +40,98 @@ async fn event(events: &mut Receiver<Event>, kind: &str) -> Event {
             }
         }
     };
-    tokio::time::timeout(SOON, found).await.unwrap_or_else(|_| panic!("no event {kind}"))
+    in_time(&format!("the event {kind}"), found).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r21_a_server_that_only_the_disk_reaches_reads_its_eviction_before_its_lease_ends() {
-    let twin = three(&["/shared/vote"], SOON).await;
-    let leader = twin.leader().unwrap();
-    let victim = twin.others(&leader).pop().unwrap();
-    let disk = "disk:/shared/vote".into();
-    let node = twin.node(&victim).unwrap();
-    let heard = async {
-        while !node.view().peers[&leader].paths.get(&disk).is_some_and(|path| path.is_heard()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(SOON, heard).await.expect("the file is evidence");
-    twin.isolate(std::slice::from_ref(&victim));
-    let cut = Instant::now();
-    let why = async {
-        loop {
-            let log = twin.machine(&victim).log();
-            let stood = log.into_iter().find_map(|(_, what)| match what {
-                Happening::StoodDown(why) => Some(why),
-                _ => None,
-            });
-            if let Some(why) = stood {
-                return why;
+#[test]
+fn r21_a_server_that_only_the_disk_reaches_reads_its_eviction_before_its_lease_ends() {
+    patiently_at(DETECT, async || {
+        let twin = three(&["/shared/vote"], SOON).await;
+        let leader = twin.leader().unwrap();
+        let victim = twin.others(&leader).pop().unwrap();
+        let disk = "disk:/shared/vote".into();
+        let node = twin.node(&victim).unwrap();
+        let heard = async {
+            while !node.view().peers[&leader].paths.get(&disk).is_some_and(|path| path.is_heard()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let why = tokio::time::timeout(SOON, why).await.expect("it stands down");
-    println!("stood down {:?} after the cut: {why}", cut.elapsed());
-    assert!(why.contains("has evicted this server"), "{why}");
-    // Its other life says over the disk that nothing runs any more: nobody waits for its lease's end.
-    twin.kill_node(&victim).await;
-    twin.boot(&victim).await;
-    twin.until("the victim is gone", |state| state.presence(&victim).is_some_and(|p| !p.up)).await;
-    println!("gone {:?} after the cut", cut.elapsed());
-    twin.heal();
-    twin.until_whole().await;
-    twin.assert_one_owner_at_a_time();
+        };
+        in_time("the file is evidence", heard).await;
+        twin.isolate(std::slice::from_ref(&victim));
+        let cut = Instant::now();
+        let why = async {
+            loop {
+                let log = twin.machine(&victim).log();
+                let stood = log.into_iter().find_map(|(_, what)| match what {
+                    Happening::StoodDown(why) => Some(why),
+                    _ => None,
+                });
+                if let Some(why) = stood {
+                    return why;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let why = in_time("it stands down", why).await;
+        println!("stood down {:?} after the cut: {why}", cut.elapsed());
+        assert!(why.contains("has evicted this server"), "{why}");
+        // Its other life says over the disk that nothing runs any more: nobody waits for its lease's end.
+        twin.kill_node(&victim).await;
+        twin.boot(&victim).await;
+        twin.until("the victim is gone", |state| state.presence(&victim).is_some_and(|p| !p.up)).await;
+        println!("gone {:?} after the cut", cut.elapsed());
+        twin.heal();
+        twin.until_whole().await;
+        twin.assert_one_owner_at_a_time();
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_heard_on_a_network_is_not_evicted() {
-    let twin = three(&["/shared/vote"], SOON).await;
-    twin.cut_network("inter");
-    tokio::time::sleep(DETECT * 2).await; // nothing must happen, and that takes time to see
-    for server in ["kiki", "lala", "mimi"] {
-        let log = twin.machine(&server.into()).log();
-        assert!(!log.iter().any(told_to_stop), "{server}: {log:?}");
-    }
+#[test]
+fn a_server_that_is_heard_on_a_network_is_not_evicted() {
+    patiently_at(DETECT, async || {
+        let twin = three(&["/shared/vote"], SOON).await;
+        twin.cut_network("inter");
+        tokio::time::sleep(DETECT * 2).await; // nothing must happen, and that takes time to see
+        for server in ["kiki", "lala", "mimi"] {
+            let log = twin.machine(&server.into()).log();
+            holds_in_time(
+                !log.iter().any(told_to_stop),
+                &format_args!("nobody is evicted: {server}: {log:?}"),
+            );
+        }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_fail_are_lost_after_the_disk_timeout_and_come_back() {
-    let files = ["/shared/a", "/shared/b", "/shared/c"];
-    let twin = three(&files, Duration::from_millis(400)).await;
-    let kiki = twin.node(&ServerName::from("kiki")).unwrap();
-    let views = || kiki.context().voting.views(kiki.context());
-    let online = async {
-        while !(views().len() == 3 && views().iter().all(|file| file.is_online())) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+#[test]
+fn files_that_fail_are_lost_after_the_disk_timeout_and_come_back() {
+    patiently_at(DETECT, async || {
+        let files = ["/shared/a", "/shared/b", "/shared/c"];
+        let twin = three(&files, Duration::from_millis(400)).await;
+        let kiki = twin.node(&ServerName::from("kiki")).unwrap();
+        let views = || kiki.context().voting.views(kiki.context());
+        let online = async {
+            while !(views().len() == 3 && views().iter().all(|file| file.is_online())) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        in_time("all files answer", online).await;
+        let mut events = kiki.events();
+        twin.break_file("/shared/a", true);
+        let began = Instant::now();
+        assert!(event(&mut events, "voting-file-failed").await.object.contains("/shared/a"));
+        assert!(event(&mut events, "voting-file-lost").await.text.contains("/shared/a"));
+        assert!(began.elapsed() >= Duration::from_millis(300), "the disk time-out is a patience of its own");
+        twin.break_file("/shared/b", true);
+        let lost = event(&mut events, "voting-files-lost").await;
+        assert!(lost.text.starts_with("TSK-1746: ") && lost.text.contains("/shared/b"), "{}", lost.text);
+        let states: Vec<bool> = views().iter().map(|file| file.lost).collect();
+        assert_eq!(states, [true, true, false]);
+        twin.break_file("/shared/a", false);
+        event(&mut events, "voting-files-back").await;
+        // A majority of three servers votes: the files are evidence there, and nobody stops for them.
+        for server in ["kiki", "lala", "mimi"] {
+            let log = twin.machine(&server.into()).log();
+            assert!(!log.iter().any(told_to_stop), "{server}: {log:?}");
         }
-    };
-    tokio::time::timeout(SOON, online).await.expect("all files answer");
-    let mut events = kiki.events();
-    twin.break_file("/shared/a", true);
-    let began = Instant::now();
-    assert!(event(&mut events, "voting-file-failed").await.object.contains("/shared/a"));
-    assert!(event(&mut events, "voting-file-lost").await.text.contains("/shared/a"));
-    assert!(began.elapsed() >= Duration::from_millis(300), "the disk time-out is a patience of its own");
-    twin.break_file("/shared/b", true);
-    let lost = event(&mut events, "voting-files-lost").await;
-    assert!(lost.text.starts_with("TSK-1746: ") && lost.text.contains("/shared/b"), "{}", lost.text);
-    let states: Vec<bool> = views().iter().map(|file| file.lost).collect();
-    assert_eq!(states, [true, true, false]);
-    twin.break_file("/shared/a", false);
-    event(&mut events, "voting-files-back").await;
-    // A majority of three servers votes: the files are evidence there, and nobody stops for them.
-    for server in ["kiki", "lala", "mimi"] {
-        let log = twin.machine(&server.into()).log();
-        assert!(!log.iter().any(told_to_stop), "{server}: {log:?}");
-    }
+    });
 }

@@ -37,7 +37,7 @@ use tempfile::TempDir;
 pub use self::{
     lateness::Lateness,
     machine::{Happening, Machine},
-    patience::patiently,
+    patience::{holds_in_time, in_time, patiently, patiently_at, too_late, until},
 };
 use self::{shared::Shared, volumes::Disks, wire::Wire};
 
@@ -279,8 +279,7 @@ impl Twin {
                 }
             }
         };
-        let handle =
-            tokio::time::timeout(Duration::from_secs(30), opened).await.expect("its store is let go");
+        let handle = in_time("its store is let go", opened).await;
         machine.runs(&handle);
         self.wire.plug(server, handle.clone());
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), handle);
@@ -378,7 +377,7 @@ impl Twin {
                     eprintln!("  {} {} {:?}", change.revision, change.what, change.reason);
                 }
             }
-            panic!("never so: {what}");
+            too_late(&what);
         }
     }
 
@@ -424,8 +423,7 @@ impl Twin {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(30), all_vote).await;
-        assert!(waited.is_ok(), "never so: {votes} servers vote");
+        in_time(&format!("{votes} servers vote"), all_vote).await;
         let all_fit = async {
             let run = |server: &&ServerName| self.config.servers[*server].role.runs_groups();
             let wanted: BTreeSet<ServerName> = self.machines.keys().filter(run).cloned().collect();
@@ -437,8 +435,7 @@ impl Twin {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(30), all_fit).await;
-        assert!(waited.is_ok(), "never so: the lease of every server is renewed");
+        in_time("the lease of every server is renewed", all_fit).await;
     }
 
     /// All nodes that run.
@@ -478,7 +475,7 @@ impl Twin {
                 return;
             }
         }
-        panic!("{group} does not stay on {to}");
+        too_late(&format_args!("{group} does not stay on {to}"));
     }
 
     /// Fails if two machines ever ran the same resource at the same time.
@@ -511,8 +508,24 @@ impl Twin {
                 }
             }
         };
-        let done = tokio::time::timeout(Duration::from_secs(30), done).await;
-        done.expect("somebody leads").expect("it is done");
+        in_time("somebody leads", done).await.expect("it is done");
+    }
+
+    /// The registry as a quorum has it, asked through this server: waits for a quorum.
+    ///
+    /// # Panics
+    /// When there is none within half a minute, or the server does not run.
+    pub async fn read(&self, through: &ServerName) -> Arc<State> {
+        let node = self.node(through).expect("who is asked runs");
+        let read = async {
+            loop {
+                match node.read().await {
+                    Err(RegistryError::NoQuorum(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+                    outcome => return outcome,
+                }
+            }
+        };
+        in_time("a quorum answers", read).await.expect("it is read")
     }
 
     /// Who leads, as most nodes see it.

@@ -1,6 +1,9 @@
 //! Tests that want something to be in time, where time is real and the machine may be busy.
 
 use std::{
+    any::Any,
+    fmt::Display,
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind},
     time::Duration,
 };
@@ -9,6 +12,9 @@ use super::Lateness;
 
 /// How long a lost server goes unnoticed, one try after the other.
 const DETECT: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10)];
+
+/// For what must have happened, however slow the machine is.
+const PATIENT: Duration = Duration::from_secs(30);
 
 /// What no lateness of a machine excuses: a broken rule of safety.
 struct Inexcusable;
@@ -22,6 +28,49 @@ pub(super) fn inexcusable(why: &str) -> ! {
     panic_any(Inexcusable)
 }
 
+/// What the lateness of a machine excuses in any test: something did not happen in time.
+struct TooLate;
+
+/// Fails a test because something was not in time. It may run once more, if this machine was late.
+///
+/// # Panics
+/// Always.
+pub fn too_late(what: &dyn Display) -> ! {
+    eprintln!("not in time: {what}");
+    panic_any(TooLate)
+}
+
+/// Fails a test in which this does not hold, though it holds wherever the machine keeps up.
+///
+/// # Panics
+/// When it does not hold.
+pub fn holds_in_time(holds: bool, what: &dyn Display) {
+    if !holds {
+        too_late(what);
+    }
+}
+
+/// Waits for something that has to happen, however busy the machine is: at most half a minute.
+///
+/// # Panics
+/// When it does not happen.
+pub async fn in_time<T>(what: &str, happens: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENT, happens).await.unwrap_or_else(|_| too_late(&what))
+}
+
+/// Waits, by looking again and again, until this is so.
+///
+/// # Panics
+/// When it is not within half a minute.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    in_time(what, waiting).await;
+}
+
 /// Runs a test, in a runtime of its own, with the `detect` that its cluster shall have.
 ///
 /// Where it fails, and this machine was late meanwhile by so much that leaders and leases may be lost by
@@ -31,11 +80,33 @@ pub(super) fn inexcusable(why: &str) -> ! {
 /// # Panics
 /// When the test does, or the machine has no runtime for it.
 pub fn patiently(test: impl AsyncFn(Duration)) {
-    patiently_by(Lateness::worst, test);
+    patiently_by(DETECT, is_excusable, Lateness::worst, test);
 }
 
-fn patiently_by(late: impl Fn(&Lateness) -> Duration, test: impl AsyncFn(Duration)) {
-    for (n, detect) in DETECT.into_iter().enumerate() {
+/// The same for a test whose cluster has this `detect` each time, and which says itself what a late machine
+/// excuses: only [`too_late`], which is where it waits. Whatever else it finds it has found.
+///
+/// # Panics
+/// As [`patiently`].
+pub fn patiently_at(detect: Duration, test: impl AsyncFn()) {
+    patiently_by([detect; 3], is_lateness, Lateness::worst, async |_| test().await);
+}
+
+fn is_excusable(panic: &(dyn Any + Send)) -> bool {
+    !panic.is::<Inexcusable>()
+}
+
+fn is_lateness(panic: &(dyn Any + Send)) -> bool {
+    panic.is::<TooLate>()
+}
+
+fn patiently_by(
+    detects: [Duration; 3],
+    excuses: impl Fn(&(dyn Any + Send)) -> bool,
+    late: impl Fn(&Lateness) -> Duration,
+    test: impl AsyncFn(Duration),
+) {
+    for (n, detect) in detects.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let lateness = runtime.block_on(async { Lateness::measure() });
@@ -43,7 +114,7 @@ fn patiently_by(late: impl Fn(&Lateness) -> Duration, test: impl AsyncFn(Duratio
         let Err(panic) = outcome else { return };
         let late = late(&lateness);
         // A beat late is a renewal less, and whoever is a little behind is not given anything.
-        if panic.is::<Inexcusable>() || n + 1 == DETECT.len() || late <= detect / 20 {
+        if !excuses(&*panic) || n + 1 == detects.len() || late <= detect / 20 {
             resume_unwind(panic);
         }
         println!(
@@ -66,6 +137,8 @@ mod tests {
         let tries = AtomicU32::new(0);
         let all = || {
             patiently_by(
+                DETECT,
+                |_| true,
                 |_| Duration::from_millis(late),
                 async |_| {
                     let this = tries.fetch_add(1, Ordering::Relaxed) + 1;
@@ -87,19 +160,33 @@ mod tests {
         assert_eq!(failing_until(4, 1000), (3, true), "there is an end");
     }
 
-    #[test]
-    fn a_second_owner_is_never_the_machines_fault() {
+    /// How often something runs that fails in this way, on a machine that is always late.
+    fn tries(fails: impl Fn(), excuses: impl Fn(&(dyn Any + Send)) -> bool) -> u32 {
         let tries = AtomicU32::new(0);
         let all = || {
             patiently_by(
+                DETECT,
+                excuses,
                 |_| Duration::from_secs(1),
                 async |_| {
                     tries.fetch_add(1, Ordering::Relaxed);
-                    inexcusable("two owners");
+                    fails();
                 },
             );
         };
         assert!(catch_unwind(AssertUnwindSafe(all)).is_err());
-        assert_eq!(tries.into_inner(), 1);
+        tries.into_inner()
+    }
+
+    #[test]
+    fn a_second_owner_is_never_the_machines_fault() {
+        assert_eq!(tries(|| inexcusable("two owners"), is_excusable), 1);
+        assert_eq!(tries(|| inexcusable("two owners"), is_lateness), 1);
+    }
+
+    #[test]
+    fn where_a_test_says_what_a_late_machine_excuses_nothing_else_is_excused() {
+        assert_eq!(tries(|| panic!("a write is lost"), is_lateness), 1);
+        assert_eq!(tries(|| too_late(&"a lease ended"), is_lateness), 3);
     }
 }

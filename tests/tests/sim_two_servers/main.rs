@@ -21,7 +21,7 @@ use tasuki_core::{
     registry::{Author, Command},
     time::WallTime,
 };
-use tasuki_tests::twin::{Twin, config, servers};
+use tasuki_tests::twin::{Twin, config, servers, until};
 
 const DETECT: Duration = Duration::from_secs(2);
 /// For what must have happened, however slow the machine is.
@@ -69,15 +69,6 @@ fn with(count: usize, tie_break: TieBreak) -> ClusterConfig {
     }
     config.servers.insert("wit".into(), keeper);
     config
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let waited = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENT, waited).await.is_ok(), "never so: {what}");
 }
 
 fn voters(twin: &Twin, at: &ServerName) -> BTreeSet<ServerName> {

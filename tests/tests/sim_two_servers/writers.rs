@@ -46,7 +46,7 @@ impl Writers {
         for task in &self.tasks {
             task.abort();
         }
-        let state = twin.node(at).unwrap().read().await.unwrap();
+        let state = twin.read(at).await;
         let acknowledged = self.acknowledged.lock().unwrap();
         assert!(!acknowledged.is_empty());
         let lost: Vec<&String> = acknowledged.iter().filter(|id| !state.tokens.contains_key(*id)).collect();
