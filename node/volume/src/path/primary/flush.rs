@@ -49,22 +49,26 @@ impl Engine {
         if self.under_way.get() > 1 || !self.copy.is_quick() {
             return self.copy.flush().await;
         }
-        if self.peers.borrow().iter().any(Peer::in_use) {
-            for _ in 0..HANDS {
-                yield_now().await;
-            }
+        if self.has_peers() {
+            let_go_first().await;
         }
         self.copy.flush_here().await
     }
 
-    /// A flush that the client has not asked for yet, after its write was answered.
+    /// A flush that the client has not asked for yet: with a peer beside the peer's, which was sent behind
+    /// the write; without one when the write's answer has gone.
     pub async fn flush_ahead(&self) {
-        for _ in 0..HANDS {
-            yield_now().await; // the answer goes first
+        if !self.has_peers() {
+            let_go_first().await;
         }
         if self.habit.get().waits() {
             let _it_fails_with_the_request = self.flush().await;
         }
+    }
+
+    /// Writes go to a peer too.
+    pub fn has_peers(&self) -> bool {
+        self.peers.borrow().iter().any(Peer::in_use)
     }
 
     pub fn flush_peers(&self, number: u64) {
@@ -104,5 +108,12 @@ impl Engine {
             let _it_fails_with_the_requests = engine.flush().await;
             engine.flushing.set(false);
         });
+    }
+}
+
+/// What this thread has on its way out goes first.
+async fn let_go_first() {
+    for _ in 0..HANDS {
+        yield_now().await;
     }
 }

@@ -79,6 +79,7 @@ impl Engine {
                 Counters::add(&counters.written_bytes, length);
                 let is_written = result.is_ok();
                 let _who_asked_is_gone = answer.send(result);
+                // Nothing is left of it where it was begun beside the peer's.
                 if is_written && barrier == Barrier::Foreseen {
                     self.flush_ahead().await;
                 }
@@ -277,6 +278,11 @@ impl Engine {
             self.timed.set((count + 1, nanos.saturating_add(took)));
             result
         };
+        if barrier == Barrier::Foreseen && is_inline && self.has_peers() {
+            // Beside the peer's; without a peer the answer comes first.
+            let engine = self.clone();
+            work(async move { engine.flush_ahead().await });
+        }
         match barrier {
             Barrier::None | Barrier::Foreseen => written.await,
             // The own disk has it, so that a flush covers it; the peer's flush is behind the write.
