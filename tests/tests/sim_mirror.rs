@@ -155,6 +155,16 @@ impl Drop for Client {
     }
 }
 
+/// Three servers, the first two with a copy, both good; the first runs the group, and a client writes.
+async fn served() -> (Arc<Twin>, Client) {
+    let twin = form(mirrored(3, 2, |_| {})).await;
+    twin.until_online("web", &[kiki()]).await;
+    until_good(&twin, &["kiki", "lala"]).await;
+    let client = Client::start(&twin);
+    client.goes_on().await;
+    (twin, client)
+}
+
 async fn propose(twin: &Twin, by: &ServerName, command: Command) {
     twin.command(by, command).await;
 }
@@ -183,11 +193,7 @@ async fn move_to(twin: &Twin, by: &ServerName, to: &ServerName) {
 #[test]
 fn r25_r28_what_was_acknowledged_is_there_after_every_failover() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let mut client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, mut client) = served().await;
 
         twin.kill_machine(&kiki()).await;
         twin.until_online("web", &[lala()]).await;
@@ -225,11 +231,7 @@ fn r25_r28_what_was_acknowledged_is_there_after_every_failover() {
 #[test]
 fn a_move_closes_and_opens_and_copies_nothing() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         move_to(&twin, &kiki(), &lala()).await;
         twin.until_online("web", &[lala()]).await;
         client.check();
@@ -249,11 +251,7 @@ fn a_move_closes_and_opens_and_copies_nothing() {
 #[test]
 fn r26_r29_a_cut_mirror_cable_outdates_the_other_copy_before_the_next_answer() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         twin.cut_network("inter");
         until_good(&twin, &["kiki"]).await;
         client.goes_on().await;
@@ -274,11 +272,7 @@ fn r26_r29_a_cut_mirror_cable_outdates_the_other_copy_before_the_next_answer() {
 #[test]
 fn r28_a_peer_without_a_common_version_is_put_out_and_comes_back_with_its_upgrade() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         twin.kill_machine(&kiki()).await;
         twin.until_online("web", &[lala()]).await;
         until_good(&twin, &["lala"]).await;
@@ -315,11 +309,7 @@ fn r28_a_peer_without_a_common_version_is_put_out_and_comes_back_with_its_upgrad
 #[test]
 fn r40_a_group_waits_for_the_server_that_has_the_good_copy() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         twin.cut_network("inter");
         until_good(&twin, &["kiki"]).await;
         client.goes_on().await;
@@ -350,11 +340,7 @@ fn r40_a_group_waits_for_the_server_that_has_the_good_copy() {
 #[test]
 fn r35_force_opens_an_old_copy_and_the_other_is_overwritten_only_by_a_second_word() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         twin.cut_network("inter");
         until_good(&twin, &["kiki"]).await;
         client.goes_on().await;
@@ -399,11 +385,7 @@ fn r35_force_opens_an_old_copy_and_the_other_is_overwritten_only_by_a_second_wor
 #[test]
 fn r27_a_primary_without_its_disk_goes_on_through_the_peer() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         twin.disks().fail_disk(&kiki(), VOLUME);
         until_good(&twin, &["lala"]).await;
         client.goes_on().await;
@@ -437,11 +419,7 @@ fn r27_a_primary_without_its_disk_goes_on_through_the_peer() {
 #[test]
 fn a_copy_is_called_where_its_server_is_now() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         let mut config = mirrored(3, 2, |_| {});
         let addresses = &mut config.servers.get_mut(&lala()).unwrap().addresses;
         addresses.insert("inter".into(), [127, 99, 0, 2].into());
@@ -469,11 +447,7 @@ fn a_copy_is_called_where_its_server_is_now() {
 #[test]
 fn a_restarted_mirror_actor_adopts_the_open_volume() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         let starts = twin.machine(&kiki()).starts();
         let node = twin.node(&kiki()).unwrap();
         let epoch = volume(&node.state()).unwrap().epoch;
@@ -494,11 +468,7 @@ fn a_restarted_mirror_actor_adopts_the_open_volume() {
 #[test]
 fn a_data_path_that_has_ended_is_opened_again() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         let incarnation = |state: &State| state.presence(&kiki()).map(|presence| presence.incarnation);
         let before = incarnation(&twin.node(&kiki()).unwrap().state());
         twin.disks().end_path(&kiki(), VOLUME);
@@ -524,11 +494,7 @@ fn a_data_path_that_has_ended_is_opened_again() {
 #[test]
 fn r30_a_new_disk_is_copied_whole() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         twin.kill_machine(&lala()).await;
         until_good(&twin, &["kiki"]).await;
         twin.disks().replace_disk(&lala(), VOLUME);
@@ -575,11 +541,7 @@ fn three_copies_lose_one_after_the_other() {
 #[test]
 fn r31_an_owner_that_is_cut_off_acknowledges_nothing_that_the_next_one_lacks() {
     patiently_at(DETECT, async || {
-        let twin = form(mirrored(3, 2, |_| {})).await;
-        twin.until_online("web", &[kiki()]).await;
-        until_good(&twin, &["kiki", "lala"]).await;
-        let client = Client::start(&twin);
-        client.goes_on().await;
+        let (twin, client) = served().await;
         twin.isolate(&[kiki()]);
         twin.until_online("web", &[lala()]).await;
         client.check();

@@ -3,8 +3,9 @@
 
 mod path_common;
 
-use path_common::{EXTENT, Pair, SIZE, block, flush, read, run, until, write};
+use path_common::{EXTENT, Pair, SIZE, begin_durable, block, flush, read, run, until, write};
 use tasuki_core::mirror::{DiskState, LinkState, Role};
+use tasuki_storage::volume::Area;
 use tasuki_volume::{
     block::{BlockError, Request},
     path::{PathError, VolumeEvent},
@@ -40,6 +41,29 @@ fn what_is_written_is_on_both_and_moves_with_the_role() {
         assert_eq!(read(&door, 999, 5).await.unwrap()[..], [1, 9, 9, 9, 1]);
         assert_eq!(read(&door, SIZE, 1).await, Err(BlockError::Invalid));
         assert_eq!(write(&door, SIZE - 1, vec![0; 2]).await, Err(BlockError::Invalid));
+    });
+}
+
+/// Its flush does not wait for the peer to have it: both are under way at once.
+#[test]
+fn a_durable_write_is_flushed_while_the_peer_still_writes() {
+    run(async {
+        let mut pair = Pair::new(None);
+        let door = pair.promote(0).await;
+        pair.both_good().await;
+        pair.cable.hold(true);
+        let mut written = begin_durable(&door, 0, block(1)).await;
+        let own = pair.hosts[0].data.clone();
+        let holds = || {
+            let mut bytes = block(0);
+            own.read_at(&mut bytes, 0).unwrap();
+            bytes == block(1)
+        };
+        until(|| holds() && own.unsynced() == 0).await;
+        assert!(written.try_recv().is_err(), "the peer has nothing of it");
+        pair.cable.hold(false);
+        written.await.unwrap().unwrap();
+        assert!(pair.hosts[1].data.unsynced() == 0 && pair.equal());
     });
 }
 

@@ -31,21 +31,8 @@ const CLIENTS: &str = "4";
 const RATE: &str = "150";
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What pgbench does of itself, and a number of the client's own in the same transaction.
-const TRANSACTION: &str = r"\set aid random(1, 100000 * :scale)
-\set bid random(1, 1 * :scale)
-\set tid random(1, 10 * :scale)
-\set delta random(-5000, 5000)
-\set number random(1, 1000000000000000)
-BEGIN;
-UPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;
-SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
-UPDATE pgbench_tellers SET tbalance = tbalance + :delta WHERE tid = :tid;
-UPDATE pgbench_branches SET bbalance = bbalance + :delta WHERE bid = :bid;
-INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (:tid, :bid, :aid, :delta, CURRENT_TIMESTAMP);
-INSERT INTO bench_numbers VALUES (:number);
-END;
-";
+/// The lab's script: its last line says where what was acknowledged is kept, which is elsewhere here.
+const SCRIPT: &str = include_str!("../../../deploy/lab/pgbench.sql");
 
 /// See the module.
 pub struct Bench {
@@ -82,7 +69,9 @@ impl Bench {
         File::create(&kept)?;
         // Only a client whose END was answered comes to the last line: one that was cut off has ended.
         let wrote = format!("\\shell echo :number >>{}\n", kept.display());
-        fs::write(&script, TRANSACTION.to_owned() + &wrote)?;
+        let transaction: String =
+            SCRIPT.split_inclusive('\n').filter(|line| !line.starts_with("\\shell")).collect();
+        fs::write(&script, transaction + &wrote)?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut bench = Self { lab, database, kept, stop, thread: None };
         let tables = bench.program("pgbench", &["--initialize", "--quiet", "--scale", "1"]).output()?;

@@ -47,7 +47,7 @@ pub struct Driver {
     pub newest: Arc<Registry>,
     /// Machines whose node starts with what the tests planted there.
     pub founder: usize,
-    /// The machine that no client talks to for now.
+    /// The machine that no client talks to at this moment.
     pub quiet: Option<usize>,
 }
 
